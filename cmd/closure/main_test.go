@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// programEnv makes this test binary be the program itself, so that tests can kill it.
+const programEnv = "CLOSURE_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programEnv) != "" {
+		os.Exit(program(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// within bounds a wait in a test; it is a bound, not a measure.
+const within = 90 * time.Second
+
+// addresses is what serve --json prints when it is ready.
+type addresses struct {
+	HTTP          string `json:"http"`
+	NATS          string `json:"nats"`
+	Authenticates bool   `json:"authenticates"`
+}
+
+// buffer is a writer that a test may read while the program writes.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// once runs the program to its end.
+func once(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	var out, errs buffer
+	code = run(ctx, args, streams{in: strings.NewReader(stdin), out: &out, err: &errs})
+	return code, out.String(), errs.String()
+}
+
+// serving is a program that serves, in this process.
+type serving struct {
+	addresses
+	stop func() (code int)
+	logs *buffer
+}
+
+// serve starts the program on free ports. stop is what SIGTERM does, and gives the exit code.
+func serve(t *testing.T, data string, flags ...string) *serving {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	reader, writer := io.Pipe()
+	s := &serving{logs: &buffer{}}
+	exited := make(chan int, 1)
+	go func() {
+		args := append([]string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--json"}, flags...)
+		exited <- run(ctx, args, streams{in: strings.NewReader(""), out: writer, err: s.logs})
+		_ = writer.Close()
+	}()
+	if err := json.NewDecoder(reader).Decode(&s.addresses); err != nil {
+		cancel()
+		t.Fatalf("serve did not get ready: %v\n%s", err, s.logs.String())
+	}
+	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	s.stop = sync.OnceValue(func() int { cancel(); return <-exited })
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	code, out, _ := once(t, "", "version")
+	require.Equal(t, exitDone, code)
+	require.Regexp(t, `^closure \S+\n$`, out)
+
+	code, out, _ = once(t, "", "version", "--json")
+	require.Equal(t, exitDone, code)
+	require.Regexp(t, `^\{"version":"[^"]+"\}\n$`, out)
+
+	code, out, _ = once(t, "", "--help")
+	require.Equal(t, exitDone, code)
+	for _, command := range []string{"serve", "demo", "send", "history", "version"} {
+		require.Contains(t, out, command)
+	}
+}
+
+// A wrong use is exit code 2, and the answer says what would be right.
+func TestWrongUse(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"nothing":             {nil, "expected one of"},
+		"unknown command":     {[]string{"close"}, "close"},
+		"unknown flag":        {[]string{"serve", "--colour"}, "--colour"},
+		"open to the network": {[]string{"serve", "--http-addr", "0.0.0.0:8080", "--data", t.TempDir()}, "--http-addr: must be a loopback address"},
+		"NATS to the network": {[]string{"serve", "--nats-addr", "0.0.0.0:4222", "--data", t.TempDir()}, "--nats-addr: must be a loopback address"},
+		"no port":             {[]string{"serve", "--http-addr", "127.0.0.1", "--data", t.TempDir()}, "--http-addr: must be host:port"},
+		"two replicas":        {[]string{"serve", "--replicas", "2"}, "--replicas: must be 1, 3 or 5"},
+		"replicas alone":      {[]string{"serve", "--replicas", "3"}, "needs --nats-url"},
+		"history of what":     {[]string{"history", "user", "9b2d1f34-6c0e-4e0a-8a57-3f1d5c7e9a10"}, "account_group"},
+		"history of whom":     {[]string{"history", "account", "seven"}, "must be a uuid"},
+		"fields no object":    {[]string{"send", "account", "x", "open", "[1]"}, "must be a JSON object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, stderr := once(t, "", c.args...)
+			require.Equal(t, exitUsage, code, stderr)
+			require.Empty(t, out)
+			require.Contains(t, stderr, c.says)
+		})
+	}
+}
+
+// A start that cannot be is exit code 1, says why, and leaves nothing behind that would hinder the next one.
+func TestServeRefusesToStart(t *testing.T) {
+	data := t.TempDir()
+	first := serve(t, data)
+	busy := strings.TrimPrefix(first.HTTP, "http://")
+
+	code, _, stderr := once(t, "", "serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "is in use by another closure server")
+
+	other := t.TempDir()
+	code, _, stderr = once(t, "", "serve", "--http-addr", busy, "--nats-addr", "127.0.0.1:0", "--data", other)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "HTTP cannot listen on "+busy)
+
+	nats := strings.TrimPrefix(first.NATS, "nats://")
+	code, _, stderr = once(t, "", "serve", "--http-addr", "127.0.0.1:0", "--nats-addr", nats, "--data", other)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, nats)
+
+	require.Equal(t, exitDone, serve(t, other).stop(), "the folder of the failed starts is free again")
+	require.Equal(t, exitDone, first.stop())
+	require.Equal(t, exitDone, serve(t, data).stop(), "the folder of a stopped server is free again")
+}
+
+// The demo is the first thing that anyone runs: each step is a line that says ok.
+func TestDemo(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := once(t, "", "demo", "--json", "--out", out)
+	require.Equal(t, exitDone, code, stderr)
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	for i, line := range lines {
+		var p page
+		require.NoError(t, json.Unmarshal([]byte(line), &p), line)
+		require.True(t, p.OK, line)
+		require.Equal(t, i+1, p.Step)
+	}
+	require.Len(t, lines, 10)
+	files, err := os.ReadDir(out)
+	require.NoError(t, err)
+	require.Len(t, files, 1, "the PDF is where the demo said")
+
+	code, stdout, stderr = once(t, "", "demo", "--out", out)
+	require.Equal(t, exitDone, code, stderr)
+	require.Contains(t, stdout, "All 10 steps came out right")
+	require.NotContains(t, stdout, "\x1b[", "colour is for terminals")
+}

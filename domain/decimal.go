@@ -1,0 +1,39 @@
+package domain
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+)
+
+// Decimal is an exact decimal number, kept in the very digits in which it was recorded: an auditor sees
+// what the source sent. Form: -?[0-9]+(\.[0-9]+)?, at most 38 digits, 27 of them decimals.
+type Decimal string
+
+const (
+	maxDigits   = 38
+	maxDecimals = 27
+)
+
+var decimalForm = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+
+var errDecimal = errors.New(`must be a decimal as a string, such as "12.50": digits, at most one point, an optional leading -, no exponent; at most 38 digits, 27 of them decimals`)
+
+// Validate says what is wrong with d, or nil.
+func (d Decimal) Validate() error {
+	// The length first: a regular expression need not walk a megabyte of digits.
+	if len(d) > maxDigits+2 || !decimalForm.MatchString(string(d)) {
+		return errDecimal
+	}
+	whole, fraction, _ := strings.Cut(strings.TrimPrefix(string(d), "-"), ".")
+	if len(whole)+len(fraction) > maxDigits || len(fraction) > maxDecimals {
+		return errDecimal
+	}
+	return nil
+}
+
+// IsZero tells whether d is zero by value: "0", "0.00" and "-0" are.
+func (d Decimal) IsZero() bool { return strings.Trim(string(d), "-0.") == "" }
+
+// IsNegative tells whether d is below zero.
+func (d Decimal) IsNegative() bool { return strings.HasPrefix(string(d), "-") && !d.IsZero() }

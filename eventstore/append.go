@@ -1,0 +1,178 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// codeDuplicateInProcess: a message with the same id is on its way into a
+// replicated stream. Its fate is not known yet. (nats.go has no name for it.)
+const codeDuplicateInProcess jetstream.ErrorCode = 10158
+
+// attemptTimeout bounds one publish, and one look into the log, within an append:
+// there is time for more than one of both.
+func (l *Log) attemptTimeout() time.Duration { return l.cfg.AppendTimeout * 2 / 5 }
+
+// verdict of one try to append.
+type verdict int
+
+const (
+	unknown    verdict = iota // nobody can say yet: look, then try again
+	refused                   // for good; the error says why
+	conflicted                // the guard refused it: look whose commit is there
+	stored
+)
+
+// Append writes the commit behind the head, and returns it as it stands in the
+// log. It sets Version and PrevHash from the head.
+//
+// The head MUST be the one that the decision was based on. When the aggregate has
+// moved on the commit is not written: ErrConflict. When the very same commit (by
+// its id) is in the log behind that head already, because it was appended before
+// and the acknowledgement got lost, the append is a success, even if other commits
+// have followed; what is returned is the commit that was stored. When the head
+// given is that commit or a later one, it is recognised for two minutes only (the
+// duplicate window of the stream): who decides again has to look at the state.
+//
+// Append retries within Config.AppendTimeout; then, or when the context ends, the
+// outcome is unknown: ErrUnavailable. Repeating it with the same commit id and
+// head is safe. Other errors: ErrTooLarge, ErrMalformedCommit, ErrCommitIDTaken.
+func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error) {
+	c.Version = head.Version + 1
+	c.PrevHash = head.Hash
+	c, body, err := c.encode()
+	if err != nil {
+		return Recorded{}, fmt.Errorf("append: %w", err)
+	}
+	rec := Recorded{Commit: c, Hash: HashOf(body), Size: len(body)}
+
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
+	defer cancel()
+	// 1. Publish under the guard. 2. Unless the answer settles it, look into the
+	// log for our own commit, and for others that took its place. 3. Again, until
+	// it is settled or the time is up.
+	wait := newBackoff(5*time.Millisecond, 250*time.Millisecond)
+	for {
+		done, v, err := l.publish(ctx, rec, body, head)
+		switch v {
+		case stored:
+			return done, nil
+		case refused:
+			return Recorded{}, err
+		}
+		found, settled, lookErr := l.settle(ctx, rec.Commit, head)
+		if settled {
+			return found, lookErr
+		}
+		// The guard refused the commit and yet nobody else's is there: one is on
+		// its way into a replicated stream. Or nobody answers at all.
+		if waitErr := wait.wait(ctx); waitErr != nil {
+			return Recorded{}, fmt.Errorf("%w: append %s to %s: %w",
+				ErrUnavailable, c.ID, LogSubject(c.Aggregate, c.AggregateID), errors.Join(err, lookErr, waitErr))
+		}
+	}
+}
+
+// publish tries once, and judges the answer. When it is stored, the commit as it
+// stands in the log is returned.
+func (l *Log) publish(ctx context.Context, rec Recorded, body []byte, head Head) (Recorded, verdict, error) {
+	subject := LogSubject(rec.Aggregate, rec.AggregateID)
+	msg := &nats.Msg{Subject: subject, Data: body, Header: nats.Header{HeaderHash: {rec.Hash}}}
+	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
+	defer cancel()
+	ack, err := l.js.PublishMsg(try, msg,
+		jetstream.WithMsgID(rec.ID),
+		jetstream.WithExpectStream(StreamLog),
+		jetstream.WithExpectLastSequencePerSubject(head.Sequence),
+		jetstream.WithRetryAttempts(0)) // Append retries by itself, and looks in between
+	if err == nil && ack.Duplicate {
+		return l.duplicate(ctx, rec, ack.Sequence)
+	}
+	if err == nil {
+		rec.Sequence = ack.Sequence
+		return rec, stored, nil
+	}
+	v, err := judge(err, len(body), l.nc.MaxPayload())
+	if v == refused {
+		err = fmt.Errorf("append %s to %s: %w", rec.ID, subject, err)
+	}
+	return Recorded{}, v, err
+}
+
+// judge an error of a publish. Codes, never texts.
+func judge(err error, size int, limit int64) (verdict, error) {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return refused, fmt.Errorf("%w: %d bytes and its headers, the server takes %d", ErrTooLarge, size, limit)
+	}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return refused, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return unknown, err
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return conflicted, err
+	case codeDuplicateInProcess:
+		return unknown, err
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return refused, fmt.Errorf("%w: %d bytes and its headers are over the limit of the stream: %w", ErrTooLarge, size, err)
+	}
+	if api.Code >= 500 { // no leader, no disk left, …: may pass
+		return unknown, err
+	}
+	return refused, err
+}
+
+// duplicate: the guard let the commit pass, but its id is in the log already. The
+// server did not store it again, and told where the first one stands. So the
+// caller's head is that commit, or a later one: it was decided twice.
+func (l *Log) duplicate(ctx context.Context, rec Recorded, seq uint64) (Recorded, verdict, error) {
+	subject := LogSubject(rec.Aggregate, rec.AggregateID)
+	first, err := l.leaderNext(ctx, subject, seq)
+	if err != nil {
+		return Recorded{}, unknown, err
+	}
+	if first == nil || first.Sequence != seq {
+		return Recorded{}, refused, fmt.Errorf("append to %s: %w: %s stands at sequence %d", subject, ErrCommitIDTaken, rec.ID, seq)
+	}
+	return *first, stored, nil
+}
+
+// settle looks for the commit in the log behind the head. It is settled when the
+// commit is there, or when another one has taken its place: then the guard keeps
+// it out for good, and that is the conflict. The leader is asked; a replica may
+// be behind.
+func (l *Log) settle(ctx context.Context, c Commit, head Head) (Recorded, bool, error) {
+	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
+	defer cancel()
+	subject := LogSubject(c.Aggregate, c.AggregateID)
+	var last *Recorded
+	for after := head.Sequence; ; after = last.Sequence {
+		next, err := l.leaderNext(try, subject, after+1)
+		if err != nil {
+			// What is stored is broken: nothing to wait for. Else the leader could
+			// not be reached, and nothing is known.
+			broken := errors.Is(err, ErrMalformedCommit) || errors.Is(err, ErrBrokenChain)
+			return Recorded{}, broken, err
+		}
+		if next == nil {
+			break
+		}
+		if next.ID == c.ID {
+			return *next, true, nil
+		}
+		last = next
+	}
+	if last == nil {
+		return Recorded{}, false, nil
+	}
+	return Recorded{}, true, fmt.Errorf("append %s to %s: %w: its last commit is %s at sequence %d, the head given was at %d",
+		c.ID, subject, ErrConflict, last.ID, last.Sequence, head.Sequence)
+}

@@ -1,0 +1,185 @@
+// Package httpapi is the HTTP contract: accounts and account groups, webhook subscriptions, reports, the OpenAPI document
+// and the probes. It turns requests into commands of the engine and reads of its resources, and every error into
+// problem+json. The OpenAPI document is made from the Go types that serve the calls, so the two cannot part.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/uuid"
+
+	"closure/domain"
+	"closure/handlers"
+)
+
+// Lists reads the lists of a client. userID "" means all of the client's; an unknown user has empty lists. The number is
+// how many there are in all, whatever the page. A list MAY lag behind what was just accepted.
+type Lists interface {
+	Accounts(ctx context.Context, clientID, userID string, page domain.Page) ([]domain.AccountResource, int, error)
+	AccountGroups(ctx context.Context, clientID, userID string, page domain.Page) ([]domain.AccountGroupResource, int, error)
+	Reports(ctx context.Context, clientID, userID string, page domain.Page) ([]domain.ReportResource, int, error)
+}
+
+// Webhooks keeps the webhook subscriptions. What a client does not have is a *domain.Refusal of kind NotFound, whether it
+// does not exist or is another client's.
+type Webhooks interface {
+	// Create assigns the id and the times, and MUST give them back.
+	Create(ctx context.Context, clientID string, w domain.Webhook) (domain.Webhook, error)
+	Get(ctx context.Context, clientID, id string) (domain.Webhook, error)
+	List(ctx context.Context, clientID string, page domain.Page) ([]domain.Webhook, int, error)
+	// Update MUST apply change to the present subscription, again when that was changed meanwhile. An error of change is
+	// returned as it is, and nothing is written.
+	Update(ctx context.Context, clientID, id string, change func(domain.Webhook) (domain.Webhook, error)) (domain.Webhook, error)
+	Delete(ctx context.Context, clientID, id string) error
+}
+
+// Reports reads one report, as a resource and as a PDF. What a client does not have is a *domain.Refusal of kind NotFound.
+type Reports interface {
+	Report(ctx context.Context, clientID, id string) (domain.ReportResource, error)
+	PDF(ctx context.Context, clientID, id string) (domain.ReportResource, []byte, error)
+}
+
+// Config of the HTTP contract. Engine, Lists, Webhooks and Reports are required.
+type Config struct {
+	Engine   *handlers.Engine
+	Lists    Lists
+	Webhooks Webhooks
+	Reports  Reports
+	// Ready tells /readyz whether requests can be served: nil, or a reason that clients may read. Defaults to always.
+	Ready func(context.Context) error
+	// Version stands in the OpenAPI document. Defaults to "0".
+	Version string
+	// Timeout bounds the work on one request, the arrival of its body included. Defaults to 10 s.
+	Timeout time.Duration
+	// Logger gets the causes of the answers from 500 up, with their request ids. Defaults to none.
+	Logger *slog.Logger
+}
+
+const defaultTimeout = 10 * time.Second
+
+func (cfg Config) withDefaults() Config {
+	if cfg.Ready == nil {
+		cfg.Ready = func(context.Context) error { return nil }
+	}
+	if cfg.Version == "" {
+		cfg.Version = "0"
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// api is the handler of the whole contract.
+type api struct {
+	engine   *handlers.Engine
+	lists    Lists
+	webhooks Webhooks
+	reports  Reports
+	ready    func(context.Context) error
+	timeout  time.Duration
+	logger   *slog.Logger
+
+	mux      *http.ServeMux
+	huma     huma.API
+	document []byte // /openapi.json
+}
+
+// New makes the handler. It may be used from many goroutines, and more than one may live in a process.
+func New(cfg Config) (http.Handler, error) { return newAPI(cfg) }
+
+func newAPI(cfg Config) (*api, error) {
+	if cfg.Engine == nil || cfg.Lists == nil || cfg.Webhooks == nil || cfg.Reports == nil {
+		return nil, errors.New("HTTP: an engine, lists, webhooks and reports are required")
+	}
+	if cfg.Timeout < 0 {
+		return nil, errors.New("HTTP: the time-out cannot be negative")
+	}
+	cfg = cfg.withDefaults()
+	a := &api{
+		engine: cfg.Engine, lists: cfg.Lists, webhooks: cfg.Webhooks, reports: cfg.Reports,
+		ready: cfg.Ready, timeout: cfg.Timeout, logger: cfg.Logger, mux: http.NewServeMux(),
+	}
+	// Not huma's default configuration: that adds documentation pages that load scripts from elsewhere, and "$schema"
+	// members to every answer.
+	a.huma = humago.New(a.mux, huma.Config{
+		OpenAPI:       newDocument(cfg.Version),
+		Formats:       map[string]huma.Format{mediaJSON: jsonFormat, "json": jsonFormat},
+		DefaultFormat: mediaJSON,
+		Transformers:  []huma.Transformer{a.transform},
+	})
+	a.huma.UseMiddleware(a.admit)
+	a.registerAccounts()
+	a.registerAccountGroups()
+	a.registerHistory()
+	a.registerWebhooks()
+	a.registerReports()
+	a.registerProbes()
+	var err error
+	a.document, err = finishDocument(a.huma.OpenAPI())
+	return a, err
+}
+
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+	// writeTimeout is longer than a request may take: what is left is for a client that reads slowly.
+	writeTimeout   = time.Minute
+	maxHeaderBytes = 64 << 10
+)
+
+// NewServer gives a server with limits on slow and large requests. The caller sets its ErrorLog, and serves and stops it.
+func NewServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+}
+
+// command asks one aggregate for one thing, in the name of the client of the request.
+func command(ctx context.Context, kind domain.Kind, id string, p domain.Payload) domain.Command {
+	r := requestOf(ctx)
+	return domain.Command{
+		Target: domain.Ref{Kind: kind, ID: id}, ID: uuid.NewString(), ClientID: r.client, Actor: "client:" + r.client,
+		RequestID: r.id, CorrelationID: r.id, Payload: p,
+	}
+}
+
+// ByID is the input of a call on one resource. The id is in its stored form: admit saw to it. It is exported only because
+// huma passes over what is embedded and not.
+type ByID struct {
+	ID string `path:"id" format:"uuid" doc:"The resource's id. Upper case is accepted; one that is malformed, unknown or another client's is 404."`
+}
+
+type (
+	// found is the answer with one resource.
+	found[T any] struct {
+		Body T
+	}
+	// created is the answer with a new resource.
+	created[T any] struct {
+		Location string `header:"Location" doc:"The path of the new resource."`
+		Body     T
+	}
+	// raw is an answer in bytes that are ready.
+	raw struct {
+		ContentType string `header:"Content-Type" hidden:"true"`
+		Vary        string `header:"Vary" hidden:"true"`
+		Disposition string `header:"Content-Disposition" hidden:"true"`
+		Body        any    // []byte as it is; anything else as JSON
+	}
+	// nothing is an empty answer.
+	nothing struct{}
+)

@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"time"
+
+	"closure/domain"
+	"closure/handlers"
+)
+
+// The nouns of ids in a path, as details speak of them.
+const (
+	nounAccount = "account"
+	nounGroup   = "account group"
+	nounUser    = "user"
+	nounWebhook = "webhook"
+	nounReport  = "report"
+)
+
+// The examples of the OpenAPI document: one group, its account, and what becomes of them. They are only read.
+const (
+	exampleUser = "413715f2-5401-4b97-8055-034a6b879f8c"
+	exampleISIN = "US0378331005"
+
+	exampleRequestID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+)
+
+var (
+	exampleOpened  = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
+	exampleRequest = time.Date(2026, 9, 14, 8, 5, 12, 0, time.UTC)
+	exampleReason  = domain.ClosureReason("user_initiated")
+	exampleActor   = "client:ebabcf4d-61c3-4942-875c-e265a7c2d062"
+	exampleOwners  = []domain.Party{{ID: exampleUser, Type: domain.Owner}}
+
+	exampleGroup = domain.AccountGroupResource{
+		ID: "9d95820d-4333-46b6-98de-04ab7512e76f", CreatedAt: exampleOpened, UpdatedAt: exampleOpened, Users: exampleOwners,
+		Status: domain.StatusActive, Type: "PERSONAL", SecuritiesAccountNumber: "1000017",
+	}
+	exampleAccount = domain.AccountResource{
+		ID: exampleID, CreatedAt: exampleOpened, UpdatedAt: exampleOpened, AccountGroupID: exampleGroup.ID, Type: domain.Trading,
+		Users: exampleOwners, AccountNumber: 1, Name: "Savings for Zoë", Status: domain.StatusActive,
+	}
+	exampleBlocker = domain.Blocker{
+		Code: domain.OutstandingWithdrawals, Detail: "withdrawals are in progress: they have to be confirmed or cancelled", Since: exampleOpened,
+		Items: []domain.Item{{ID: "1f0c7a52-3c1e-4a7b-8f52-9b1d2e3f4a5b", Status: "PROCESSING", Amount: "250.00", Currency: "EUR"}},
+	}
+	exampleClosure = domain.Closure{
+		Status: domain.StatusClosing, RequestedAt: &exampleRequest, Reason: &exampleReason, RequestedBy: &exampleActor,
+		Blockers: []domain.Blocker{{
+			Code: domain.OpenPositions, Detail: "positions are held, or wait for settlement: sell them, or ask for a liquidation",
+			Since: exampleOpened, Items: []domain.Item{{ISIN: exampleISIN, Quantity: "12.5", PendingSettlement: "0"}},
+		}},
+		Reconciliation: []domain.Reconciliation{},
+	}
+	exampleReport = domain.ReportResource{
+		ID: "0b0e4f3a-6f0f-5b0e-8d5e-2a3c4d5e6f70", CreatedAt: exampleRequest, UserID: exampleUser, Type: domain.ReportAccountClosing,
+		Data: domain.ReportData{References: []domain.ReportReference{{ID: exampleGroup.ID, Type: "ACCOUNT_GROUP_ID"}}},
+	}
+	exampleWebhook = domain.Webhook{
+		ID: "5c0b6a52-0f5c-4f6e-9a55-6f7e8d9c0b1a", CreatedAt: exampleOpened, UpdatedAt: exampleOpened, Title: "Closings",
+		URL: "https://hooks.example.com/closure", Enabled: true, Type: []domain.WebhookFamily{"ACCOUNT", "ACCOUNT_GROUP"},
+	}.WithDefaults()
+	exampleHistory = list[handlers.HistoryItem]{
+		Meta: historyMeta(0, domain.DefaultLimit, 1, 1),
+		Data: []handlers.HistoryItem{{
+			Sequence: 4711, Time: exampleRequest, Type: domain.EventAccountClosingInitiated, Version: 1, Data: json.RawMessage(`{}`),
+			Actor: exampleActor, Command: "request_closure", CommandID: "c0a80101-5f0e-4d0b-9a53-0d8a4b1c6e20",
+			RequestID: exampleRequestID, CommitID: "e5c2a7f0-1d2e-5f3a-9b4c-5d6e7f8a9b0c",
+		}},
+	}
+)

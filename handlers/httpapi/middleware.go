@@ -1,0 +1,254 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/uuid"
+
+	"closure/domain"
+)
+
+// The headers of the contract.
+const (
+	headerRequestID  = "upvest-request-id"
+	headerClientID   = "upvest-client-id"
+	headerAPIVersion = "upvest-api-version"
+	// headerIdempotencyKey is accepted, and has no effect yet.
+	headerIdempotencyKey = "idempotency-key"
+
+	apiVersion = "1"
+)
+
+// request is what is known of a request beside its inputs. admit fills in the client and the media type.
+type request struct {
+	id     string // of the request: a new uuid
+	method string
+	path   string // as it came, escaped
+	client string // the tenant; "" for the documents and the probes
+	media  string // of the answer, as negotiated
+	writer http.ResponseWriter
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	return r
+}
+
+// maxInstance bounds the echo of a path in a problem, in bytes. It is ASCII: escaped.
+const maxInstance = 1024
+
+func (r *request) instance() string {
+	if len(r.path) > maxInstance {
+		return r.path[:maxInstance]
+	}
+	return r.path
+}
+
+// tracked knows whether the answer has begun.
+type tracked struct {
+	http.ResponseWriter
+	began bool
+}
+
+func (t *tracked) WriteHeader(status int) {
+	if t.began {
+		return // huma sets a status once more when the client has gone
+	}
+	t.began = true
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *tracked) Write(b []byte) (int, error) {
+	t.began = true
+	return t.ResponseWriter.Write(b)
+}
+
+// ServeHTTP gives every request its id and its deadline, answers what no call is for, and whatever panics.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := &request{id: uuid.NewString(), method: r.Method, path: r.URL.EscapedPath(), writer: w}
+	w.Header().Set(headerRequestID, req.id)
+	// What is about somebody's money stays out of caches.
+	w.Header().Set("Cache-Control", "no-store")
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req), a.timeout)
+	defer cancel()
+	answer := &tracked{ResponseWriter: w}
+	defer a.rescue(answer, req)
+
+	r = r.WithContext(ctx)
+	if p := a.unrouted(answer, r, req); p != nil {
+		a.answer(answer, p)
+		return
+	}
+	a.mux.ServeHTTP(answer, r)
+}
+
+// rescue turns a panic into a 500. When the answer has begun already the connection is cut, so that the client does not
+// take a part for the whole.
+func (a *api) rescue(w *tracked, r *request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler)
+	}
+	a.logger.Error("a request panicked", "request_id", r.id, "method", r.method, "path", r.instance(),
+		"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	if w.began {
+		panic(http.ErrAbortHandler)
+	}
+	a.answer(w, newProblem(r, internalError, internalDetail))
+}
+
+// unrouted is the answer when no call is for the path, or none for the method.
+func (a *api) unrouted(w http.ResponseWriter, r *http.Request, req *request) *problem {
+	// The router would redirect //accounts to /accounts; a client of this API is better told.
+	if path.Clean(req.path) != req.path {
+		return newProblem(req, notFound, "there is nothing at this path; /openapi.json lists the calls")
+	}
+	handler, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		return nil
+	}
+	var would verdict
+	handler.ServeHTTP(&would, r)
+	if would.status != http.StatusMethodNotAllowed {
+		return newProblem(req, notFound, "there is nothing at this path; /openapi.json lists the calls")
+	}
+	allow := would.Header().Get("Allow")
+	w.Header().Set("Allow", allow)
+	return newProblem(req, methodNotAllowed, "the method must be one of "+allow+", got "+domain.Quote(r.Method))
+}
+
+// verdict takes the router's own answer to a request that it has no handler for.
+type verdict struct {
+	header http.Header
+	status int
+}
+
+func (v *verdict) Header() http.Header {
+	if v.header == nil {
+		v.header = http.Header{}
+	}
+	return v.header
+}
+
+func (v *verdict) WriteHeader(status int)      { v.status = status }
+func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }
+
+type humaContext huma.Context
+
+// exchange is a request that was admitted, as huma reads it: with the id in its stored form, and with the body in memory.
+type exchange struct {
+	humaContext
+	route  route
+	req    *request
+	http   *http.Request
+	ids    map[string]string // by the name of the parameter
+	body   []byte
+	status int // overrides the one that huma gives; 0 for none
+}
+
+func (x *exchange) Param(name string) string            { return x.ids[name] }
+func (x *exchange) BodyReader() io.Reader               { return bytes.NewReader(x.body) }
+func (x *exchange) SetReadDeadline(_ time.Time) error   { return nil } // the body is here already
+func (x *exchange) problem(s slug, detail string) error { return newProblem(x.req, s, detail) }
+
+// Header hides what admit has settled: huma would negotiate again, by its own rules.
+func (x *exchange) Header(name string) string {
+	switch strings.ToLower(name) {
+	case "accept", "content-type":
+		return ""
+	}
+	return x.humaContext.Header(name)
+}
+
+// SetStatus puts our status in the place of huma's own for a problem (transform).
+func (x *exchange) SetStatus(status int) {
+	if x.status != 0 {
+		status = x.status
+	}
+	x.humaContext.SetStatus(status)
+}
+
+// admit checks what all calls have in common before huma reads the inputs. The order is that of importance to a client
+// that has it all wrong: who, what, then how.
+func (a *api) admit(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	x := &exchange{humaContext: ctx, route: routeOf(ctx.Operation()), req: requestOf(r.Context()), http: r, ids: map[string]string{}}
+	for _, check := range []func() error{x.checkVersion, x.checkClient, x.checkAccept, x.checkIDs, x.checkQuery, x.readBody} {
+		if err := check(); err != nil {
+			a.answer(w, a.problemOf(r.Context(), err))
+			return
+		}
+	}
+	next(x)
+}
+
+func (x *exchange) checkVersion() error {
+	for _, v := range x.http.Header.Values(headerAPIVersion) {
+		if v != apiVersion {
+			return x.problem(invalidRequest, headerAPIVersion+": must be "+apiVersion+" or absent, got "+domain.Quote(v))
+		}
+	}
+	return nil
+}
+
+// checkClient takes exactly one client id: of two, nobody could say which one counts.
+func (x *exchange) checkClient() error {
+	if x.route.anonymous {
+		return nil
+	}
+	values := x.http.Header.Values(headerClientID)
+	switch len(values) {
+	case 0:
+		return x.problem(missingClientID, headerClientID+": must be in the header, a uuid such as "+exampleID)
+	case 1:
+	default:
+		return x.problem(missingClientID, fmt.Sprintf("%s: must be in the header once, got it %d times", headerClientID, len(values)))
+	}
+	id, err := domain.ParseID(values[0])
+	if err != nil {
+		return x.problem(missingClientID, headerClientID+": "+err.Error())
+	}
+	x.req.client = id
+	return nil
+}
+
+func (x *exchange) checkAccept() error {
+	media, ok := negotiate(x.http.Header.Values("Accept"), x.route.media())
+	if !ok {
+		return x.problem(notAcceptable, "accept: must allow "+strings.Join(x.route.media(), " or "))
+	}
+	x.req.media = media
+	return nil
+}
+
+// checkIDs brings the ids of the path into their stored form. What is not a uuid cannot exist: it is not found.
+func (x *exchange) checkIDs() error {
+	for _, p := range x.Operation().Parameters {
+		if p.In != "path" {
+			continue
+		}
+		given := x.http.PathValue(p.Name)
+		id, err := domain.ParseID(given)
+		if err != nil {
+			return x.problem(notFound, fmt.Sprintf("there is no %s with the id %s: an id is a uuid", x.route.noun, domain.Quote(given)))
+		}
+		x.ids[p.Name] = id
+	}
+	return nil
+}

@@ -1,0 +1,28 @@
+package process
+
+import (
+	"context"
+
+	"closure/domain"
+	"closure/eventstore"
+)
+
+// recordAccountClosure tells the group that one of its accounts is CLOSED: close last, so that a group never closes over an
+// account that is open.
+func (m *Manager) recordAccountClosure(ctx context.Context, c eventstore.Recorded) error {
+	account, err := m.engine.Account(ctx, c.ClientID, c.AggregateID)
+	if err != nil {
+		return err
+	}
+	_, err = m.engine.Do(ctx, domain.Command{
+		Target:        domain.Ref{Kind: domain.KindAccountGroup, ID: account.GroupID},
+		ID:            domain.DeriveID("record_account_closure", c.ID),
+		ClientID:      c.ClientID,
+		Actor:         actor,
+		RequestID:     c.RequestID,
+		CorrelationID: c.CorrelationID,
+		CausationID:   c.ID,
+		Payload:       &domain.RecordAccountClosure{AccountID: c.AggregateID, ClosedAt: c.Time},
+	})
+	return err
+}

@@ -1,0 +1,294 @@
+package webhooks_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"closure/domain"
+	"closure/eventstore"
+	"closure/projections/webhooks"
+)
+
+func TestDeliveryCarriesTheEventByteForByte(t *testing.T) {
+	r := newRig(t)
+	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
+	w := r.subscribe(s, to.URL+"/hooks?key=s3cret", "ACCOUNT")
+
+	object := `{ "name": "<Ä & B>",  "quantity": 1.50, "n": 123456789012345678901234567890 }`
+	id := r.publishFor(r.client, domain.PublishedAccountClosed, object)
+
+	got := to.await(1)[0]
+	require.Equal(t, `{"payload":[{"id":"`+id+`","created_at":"`+eventTime+`","type":"ACCOUNT.CLOSED","object":`+object+
+		`,"webhook_id":"`+w.ID+`"}]}`, string(got.body))
+	require.Equal(t, http.MethodPost, got.method)
+	require.Equal(t, "/hooks", got.path)
+	require.Equal(t, "application/json", got.header.Get("content-type"))
+	require.Regexp(t, `^closure/\S+$`, got.header.Get("user-agent"))
+	require.Equal(t, fmt.Sprint(len(got.body)), got.header.Get("content-length"))
+	r.awaitSettled(w.ID)
+	all, _ := to.requests()
+	require.Len(t, all, 1)
+}
+
+func TestOrderIsKeptOverFailures(t *testing.T) {
+	r := newRig(t)
+	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
+		switch n {
+		case 1:
+			w.WriteHeader(http.StatusInternalServerError)
+		case 2:
+			http.Redirect(w, q, "/elsewhere", http.StatusMovedPermanently)
+		case 3:
+			hang(q)
+		case 4:
+			reset(t, w)
+		case 5:
+			w.WriteHeader(http.StatusTooManyRequests)
+		case 6, 8:
+			http.Redirect(w, q, "/elsewhere", http.StatusTemporaryRedirect)
+		default:
+			w.WriteHeader(http.StatusAccepted)
+		}
+	})
+	var tried attempts
+	var log logged
+	s := r.start(webhooks.Config{Backoff: tried.backoff, RequestTimeout: 300 * time.Millisecond, Logger: log.logger()})
+	w := r.subscribe(s, to.URL+"/secret/path?key=s3cret", "ALL")
+	ids := r.publishMany(3)
+
+	a, b, c := ids[0], ids[1], ids[2]
+	require.Equal(t, []string{a, a, a, a, a, a, a, b, b, c}, events(to.await(10)))
+	r.awaitSettled(w.ID)
+	got, _ := to.requests()
+	require.Len(t, got, 10, "nothing comes twice that was taken")
+	for _, q := range got {
+		require.Equal(t, "/secret/path", q.path, "redirects are not followed")
+	}
+	require.Equal(t, []int{1, 2, 3, 4, 5, 6, 1}, tried.seen())
+
+	var failures []string
+	for i, line := range log.lines(t, "an attempt has failed") {
+		failures = append(failures, fmt.Sprint(line["failure"]))
+		require.Equal(t, w.ID, line["webhook"])
+		require.Equal(t, "INFO", line["level"])
+		require.EqualValues(t, tried.seen()[i], line["attempt"])
+		require.Equal(t, got[min(i, 6)+max(0, i-5)].event, line["event"])
+	}
+	require.Equal(t, []string{"status 500", "status 301", "time-out", "connection reset", "status 429", "status 307", "status 307"}, failures)
+	require.NotContains(t, log.String(), "s3cret")
+	require.NotContains(t, log.String(), "secret")
+}
+
+func TestFailuresWithoutAnAnswerAreNamed(t *testing.T) {
+	r := newRig(t)
+	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(untrusted.Close)
+	untrusted.Config.ErrorLog = nil
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	refusing := closed.Addr().String()
+	require.NoError(t, closed.Close())
+
+	for url, want := range map[string]string{
+		"http://" + refusing + "/":        "connection refused",
+		"http://nowhere.invalid./?k=s3cr": "unknown host",
+		untrusted.URL:                     "TLS",
+	} {
+		t.Run(want, func(t *testing.T) {
+			var log logged
+			failed := make(chan struct{}, 1)
+			s := r.start(webhooks.Config{Logger: log.logger(), Backoff: func(int) time.Duration {
+				select {
+				case failed <- struct{}{}:
+				default:
+				}
+				return time.Hour
+			}})
+			w := r.subscribe(s, url, "ACCOUNT")
+			r.publish(domain.PublishedAccountClosed)
+			receive(t, failed, "failure")
+			r.stop(s)
+			lines := log.lines(t, "an attempt has failed")
+			require.Len(t, lines, 1)
+			require.Equal(t, want, lines[0]["failure"])
+			require.NotContains(t, log.String(), "s3cr")
+			// The next run has a service of its own, which would go on with this one.
+			again := r.start(webhooks.Config{})
+			require.NoError(t, again.Delete(testContext(t), r.client, w.ID))
+			r.stop(again)
+		})
+	}
+}
+
+func TestAHungReceiverDelaysNobodyElse(t *testing.T) {
+	r := newRig(t)
+	release := make(chan struct{})
+	hung := newReceiver(t, func(_ int, _ http.ResponseWriter, q *http.Request) {
+		select {
+		case <-release:
+		case <-q.Context().Done():
+		}
+	})
+	prompt := newReceiver(t, nil)
+	s := r.start(webhooks.Config{RequestTimeout: patience})
+	slow := r.subscribe(s, hung.URL, "ALL")
+	r.subscribe(s, prompt.URL, "ALL")
+	ids := r.publishMany(20)
+
+	hung.await(1)
+	require.Equal(t, ids, events(prompt.await(20)))
+	got, _ := hung.requests()
+	require.Len(t, got, 1, "the later ones wait for the first")
+	close(release)
+	require.Equal(t, ids, events(hung.await(20)))
+	r.awaitSettled(slow.ID)
+}
+
+func TestOnlyTheFamiliesOfTheSubscription(t *testing.T) {
+	r := newRig(t)
+	s := r.start(webhooks.Config{})
+	types := []string{
+		"ACCOUNT.CLOSED", "ACCOUNT_GROUP.CLOSED", "ACCOUNT_LIQUIDATION.NEW", "ORDER.NEW", "REPORT.CREATED", "USER.OFFBOARDED",
+		"CLOSURE.STALLED", "COMMAND.REJECTED", "WEBHOOK.FAILING",
+	}
+	public := types[:6]
+	cases := []struct {
+		name    string
+		of      []domain.WebhookFamily
+		exclude []domain.WebhookFamily
+		want    []string
+	}{
+		{"one", []domain.WebhookFamily{"ACCOUNT"}, nil, []string{"ACCOUNT.CLOSED"}},
+		{"some, one of them twice", []domain.WebhookFamily{"ORDER", "ACCOUNT_GROUP", "ORDER"}, nil, []string{"ACCOUNT_GROUP.CLOSED", "ORDER.NEW"}},
+		{"all of the public ones", []domain.WebhookFamily{"ALL"}, nil, public},
+		{"all but some", []domain.WebhookFamily{"ALL"}, []domain.WebhookFamily{"ACCOUNT", "USER"}, public[1:5]},
+		{"an operators' one by name", []domain.WebhookFamily{"COMMAND"}, nil, []string{"COMMAND.REJECTED"}},
+		{"all and the operators'", []domain.WebhookFamily{"CLOSURE", "ALL", "COMMAND", "WEBHOOK", "ACCOUNT"}, nil, types},
+	}
+	to := make([]*receiver, len(cases))
+	hooks := make([]domain.Webhook, len(cases))
+	for i, c := range cases {
+		to[i] = newReceiver(t, nil)
+		w := hook(to[i].URL, c.of...)
+		w.ExcludeType = c.exclude
+		var err error
+		hooks[i], err = s.Create(testContext(t), r.client, w)
+		require.NoError(t, err)
+	}
+	// Each comes first for others: another client, and nobody at all.
+	ids := map[string]string{}
+	for _, eventType := range types {
+		r.publishFor(uuid.NewString(), eventType, `{}`)
+		r.publishFor("", eventType, `{}`)
+		ids[eventType] = r.publish(eventType)
+	}
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var want []string
+			for _, eventType := range c.want {
+				want = append(want, ids[eventType])
+			}
+			r.awaitSettled(hooks[i].ID)
+			got, _ := to[i].requests()
+			require.Equal(t, want, events(got))
+			for _, q := range got {
+				require.Equal(t, hooks[i].ID, q.webhook)
+			}
+		})
+	}
+}
+
+func TestTheStatusIsTheAnswer(t *testing.T) {
+	r := newRig(t)
+	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
+		if n > 1 {
+			return
+		}
+		// An answer without end: only its beginning is read.
+		for chunk := []byte(strings.Repeat("x", 32<<10)); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	var tried attempts
+	s := r.start(webhooks.Config{Backoff: tried.backoff, RequestTimeout: patience})
+	w := r.subscribe(s, to.URL, "ALL")
+	ids := r.publishMany(2)
+	require.Equal(t, ids, events(to.await(2)))
+	r.awaitSettled(w.ID)
+	require.Empty(t, tried.seen())
+}
+
+func TestConnectionsAreReused(t *testing.T) {
+	r := newRig(t)
+	to := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(strings.Repeat("thank you ", 1000)))
+	})
+	var mu sync.Mutex
+	connections := 0
+	to.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		mu.Lock()
+		defer mu.Unlock()
+		if state == http.StateNew {
+			connections++
+		}
+	}
+	s := r.start(webhooks.Config{})
+	r.subscribe(s, to.URL, "ALL")
+	r.publishMany(20)
+	to.await(20)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 1, connections)
+}
+
+func TestAClientOfOnesOwnDoesNotFollowRedirects(t *testing.T) {
+	r := newRig(t)
+	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
+		if n == 1 {
+			http.Redirect(w, q, "/elsewhere", http.StatusFound)
+		}
+	})
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	own := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}
+	s := r.start(webhooks.Config{Client: own})
+	r.subscribe(s, to.URL+"/here", "ALL")
+	r.publish(domain.PublishedAccountClosed)
+	for _, q := range to.await(2) {
+		require.Equal(t, "/here", q.path)
+		require.Equal(t, http.MethodPost, q.method)
+	}
+	require.NoError(t, own.CheckRedirect(nil, nil), "the client that was given is left as it was")
+}
+
+func TestWhatNoEngineHasWrittenIsPassedOver(t *testing.T) {
+	r := newRig(t)
+	to := newReceiver(t, nil)
+	var log logged
+	s := r.start(webhooks.Config{Logger: log.logger()})
+	w := r.subscribe(s, to.URL, "ALL")
+	subject := eventstore.EventSubject(r.client, domain.PublishedAccountClosed, uuid.NewString())
+	_, err := r.log.JetStream().Publish(testContext(t), subject, []byte(`{}`))
+	require.NoError(t, err)
+	broken := nats.NewMsg(subject)
+	broken.Data = []byte(`{"id":`)
+	broken.Header = nats.Header{"ce-id": {"1"}, "ce-time": {eventTime}, "ce-type": {"ACCOUNT.CLOSED"}}
+	_, err = r.log.JetStream().PublishMsg(testContext(t), broken)
+	require.NoError(t, err)
+	id := r.publish(domain.PublishedAccountClosed)
+	require.Equal(t, []string{id}, events(to.await(1)))
+	r.awaitSettled(w.ID)
+	require.Len(t, log.lines(t, "passing over"), 2)
+}

@@ -1,0 +1,361 @@
+package webhooks_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"closure/domain"
+	"closure/eventstore"
+	"closure/eventstore/embedded/embeddedtest"
+	"closure/projections/webhooks"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what has to come.
+const patience = 20 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// rig is a NATS server with the streams that webhooks need, and a client that subscribes.
+type rig struct {
+	t      testing.TB
+	url    string
+	log    *eventstore.Log
+	client string // the client's id
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	return newRigOn(t, embeddedtest.Server(t).ClientURL())
+}
+
+func newRigOn(t testing.TB, url string) *rig {
+	t.Helper()
+	r := &rig{t: t, url: url, client: uuid.NewString()}
+	r.log = r.openLog(embeddedtest.ConnectURL(t, url))
+	// As the publisher makes it.
+	_, err := r.log.JetStream().CreateOrUpdateStream(testContext(t), jetstream.StreamConfig{
+		Name: eventstore.StreamEvents, Subjects: []string{eventstore.EventSubjects}, Storage: jetstream.FileStorage,
+		Retention: jetstream.LimitsPolicy, Replicas: 1, AllowDirect: true, AllowAtomicPublish: true,
+	})
+	require.NoError(t, err)
+	return r
+}
+
+func (r *rig) openLog(nc *nats.Conn) *eventstore.Log {
+	r.t.Helper()
+	log, err := eventstore.Open(testContext(r.t), nc, eventstore.Config{})
+	require.NoError(r.t, err)
+	return log
+}
+
+// start starts a service that is stopped with the test. Its back-off is none, unless the configuration has one.
+func (r *rig) start(cfg webhooks.Config) *webhooks.Service {
+	r.t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = r.log
+	}
+	if cfg.Backoff == nil {
+		cfg.Backoff = func(int) time.Duration { return 0 }
+	}
+	s := webhooks.New(cfg)
+	require.NoError(r.t, s.Start(testContext(r.t)))
+	r.t.Cleanup(func() { r.stop(s) })
+	return s
+}
+
+func (r *rig) stop(s *webhooks.Service) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	require.NoError(r.t, s.Stop(ctx))
+}
+
+// subscribe makes a subscription of the client.
+func (r *rig) subscribe(s *webhooks.Service, url string, types ...domain.WebhookFamily) domain.Webhook {
+	r.t.Helper()
+	w, err := s.Create(testContext(r.t), r.client, hook(url, types...))
+	require.NoError(r.t, err)
+	return w
+}
+
+func (r *rig) update(s *webhooks.Service, id string, change func(*domain.Webhook)) domain.Webhook {
+	r.t.Helper()
+	w, err := s.Update(testContext(r.t), r.client, id, func(w domain.Webhook) (domain.Webhook, error) {
+		change(&w)
+		return w, nil
+	})
+	require.NoError(r.t, err)
+	return w
+}
+
+// hook is a valid subscription.
+func hook(url string, types ...domain.WebhookFamily) domain.Webhook {
+	return domain.Webhook{Title: "a test", URL: url, Enabled: true, Type: types}
+}
+
+// publish publishes an event of the client, as the publisher does, and gives its id.
+func (r *rig) publish(eventType string) string {
+	r.t.Helper()
+	return r.publishFor(r.client, eventType, `{"id":"`+uuid.NewString()+`"}`)
+}
+
+func (r *rig) publishFor(client, eventType, object string) string {
+	r.t.Helper()
+	id := uuid.NewString()
+	msg := nats.NewMsg(eventstore.EventSubject(client, eventType, uuid.NewString()))
+	msg.Data = []byte(object)
+	for name, value := range map[string]string{
+		"ce-specversion": "1.0", "ce-id": id, "ce-source": "/closure", "ce-type": eventType,
+		"ce-time": eventTime, "ce-clientid": client, "content-type": "application/json",
+	} {
+		msg.Header.Set(name, value)
+	}
+	_, err := r.log.JetStream().PublishMsg(testContext(r.t), msg)
+	require.NoError(r.t, err)
+	return id
+}
+
+// eventTime is when all events of the tests have happened.
+const eventTime = "2026-03-14T15:09:26.535897932Z"
+
+func (r *rig) publishMany(n int) []string {
+	r.t.Helper()
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = r.publish(domain.PublishedAccountClosed)
+	}
+	return ids
+}
+
+// consumer gives what the server says of a subscription's consumer.
+func (r *rig) consumer(id string) (*jetstream.ConsumerInfo, error) {
+	c, err := r.log.JetStream().Consumer(testContext(r.t), eventstore.StreamEvents, "webhook-"+id)
+	if err != nil {
+		return nil, err
+	}
+	return c.CachedInfo(), nil
+}
+
+// awaitSettled waits until nothing of the subscription is left to deliver or to acknowledge.
+func (r *rig) awaitSettled(id string) {
+	r.t.Helper()
+	eventually(r.t, "end of all deliveries", func() bool {
+		info, err := r.consumer(id)
+		require.NoError(r.t, err)
+		return info.NumPending == 0 && info.NumAckPending == 0
+	})
+}
+
+// request is one request that a receiver got.
+type request struct {
+	method, path string
+	header       http.Header
+	body         []byte
+	event        string // the id of the event in it
+	webhook      string
+}
+
+// receiver is an endpoint. It answers each request by its plan.
+type receiver struct {
+	*httptest.Server
+	t    testing.TB
+	mu   sync.Mutex
+	got  []request
+	more chan struct{}
+	// plan answers the request with the number, from 1; nil is 204 for all.
+	plan func(n int, w http.ResponseWriter, q *http.Request)
+}
+
+func newReceiver(t testing.TB, plan func(n int, w http.ResponseWriter, q *http.Request)) *receiver {
+	e := &receiver{t: t, more: make(chan struct{}), plan: plan}
+	e.Server = httptest.NewServer(http.HandlerFunc(e.serve))
+	t.Cleanup(func() {
+		e.CloseClientConnections() // ends those that hang
+		e.Close()
+	})
+	return e
+}
+
+func (e *receiver) serve(w http.ResponseWriter, q *http.Request) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return // cut short: as if it had not come
+	}
+	r := request{method: q.Method, path: q.URL.Path, header: q.Header, body: body}
+	var envelope struct {
+		Payload []struct {
+			ID        string `json:"id"`
+			WebhookID string `json:"webhook_id"`
+		} `json:"payload"`
+	}
+	if err := json.Unmarshal(body, &envelope); err == nil && len(envelope.Payload) == 1 {
+		r.event, r.webhook = envelope.Payload[0].ID, envelope.Payload[0].WebhookID
+	}
+	e.mu.Lock()
+	e.got = append(e.got, r)
+	n := len(e.got)
+	close(e.more)
+	e.more = make(chan struct{})
+	e.mu.Unlock()
+	if e.plan == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	e.plan(n, w, q)
+}
+
+// requests are those so far, and a channel that closes with the next one.
+func (e *receiver) requests() ([]request, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]request{}, e.got...), e.more
+}
+
+// await waits for n requests.
+func (e *receiver) await(n int) []request {
+	e.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		got, more := e.requests()
+		if len(got) >= n {
+			return got
+		}
+		select {
+		case <-more:
+		case <-timeout.C:
+			e.t.Fatalf("%d requests came within %s, want %d", len(got), patience, n)
+		}
+	}
+}
+
+// events are the ids of the events in the requests.
+func events(got []request) []string {
+	ids := make([]string, len(got))
+	for i, r := range got {
+		ids[i] = r.event
+	}
+	return ids
+}
+
+// reset cuts the connection, so that the client sees it reset.
+func reset(t testing.TB, w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Errorf("hijack: %v", err)
+		return
+	}
+	if linger, ok := conn.(interface{ SetLinger(int) error }); ok {
+		_ = linger.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// hang answers when the client has gone, or the receiver closes.
+func hang(q *http.Request) { <-q.Context().Done() }
+
+// eventually checks a condition that nothing signals, again and again.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("no %s within %s", what, patience)
+		}
+	}
+}
+
+// receive waits for a value.
+func receive[T any](t testing.TB, c <-chan T, what string) T {
+	t.Helper()
+	var v T
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatalf("no %s within %s", what, patience)
+	}
+	return v
+}
+
+// attempts is a back-off of a millisecond that remembers the attempts that it was asked about.
+type attempts struct {
+	mu  sync.Mutex
+	all []int
+}
+
+func (a *attempts) backoff(attempt int) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = append(a.all, attempt)
+	return time.Millisecond
+}
+
+func (a *attempts) seen() []int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]int{}, a.all...)
+}
+
+// logged collects what is logged.
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+
+// lines are the logged records whose message holds the text.
+func (l *logged) lines(t testing.TB, text string) []map[string]any {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []map[string]any
+	for line := range strings.Lines(l.buf.String()) {
+		var record map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &record))
+		if strings.Contains(fmt.Sprint(record["msg"]), text) {
+			out = append(out, record)
+		}
+	}
+	return out
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

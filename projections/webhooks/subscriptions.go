@@ -1,0 +1,211 @@
+package webhooks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/domain"
+	"closure/eventstore"
+)
+
+const (
+	// changeTries bounds the attempts of Update while others change the same subscription.
+	changeTries = 20
+	// ensureWithin bounds the wait for a consumer within a call.
+	ensureWithin = 10 * time.Second
+)
+
+// Create makes a subscription. It assigns the id and the times. When it returns the subscription is stored and its consumer
+// stands: it gets every event that is published from then on. Errors: *domain.Refusal (Invalid), eventstore.ErrUnavailable.
+func (s *Service) Create(ctx context.Context, clientID string, w domain.Webhook) (domain.Webhook, error) {
+	w = w.WithDefaults()
+	if err := w.Validate(); err != nil {
+		return domain.Webhook{}, err
+	}
+	// The client's id becomes a token of subjects: a "*" there would be every client's events.
+	if id, err := domain.ParseID(clientID); err != nil || id != clientID {
+		return domain.Webhook{}, fmt.Errorf("create a webhook: the client id %q is not a lower-case uuid", clientID)
+	}
+	w.ID = uuid.NewString()
+	w.CreatedAt = now()
+	w.UpdatedAt = w.CreatedAt
+	stream, err := s.js.Stream(ctx, eventstore.StreamEvents)
+	if err != nil {
+		return domain.Webhook{}, unavailable("find where a webhook begins", err)
+	}
+	sub := subscription{Webhook: w, FromSequence: stream.CachedInfo().State.LastSeq + 1, clientID: clientID}
+	if sub, err = s.write(ctx, sub); err != nil {
+		return domain.Webhook{}, err
+	}
+	if err := s.settleConsumer(ctx, sub); err != nil {
+		return domain.Webhook{}, errors.Join(err, s.withdraw(ctx, sub))
+	}
+	s.apply(sub)
+	return sub.Webhook, nil
+}
+
+// withdraw takes back a subscription that nobody was told of. Should that fail, too, it stays, and the list shows it.
+func (s *Service) withdraw(ctx context.Context, sub subscription) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
+	return s.remove(ctx, sub.clientID, sub.ID)
+}
+
+// settleConsumer makes the consumer fit, and waits for that.
+func (s *Service) settleConsumer(ctx context.Context, sub subscription) error {
+	ctx, cancel := context.WithTimeout(ctx, ensureWithin)
+	defer cancel()
+	_, err := insist(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return s.ensureConsumer(ctx, sub) })
+	if errors.Is(err, errGone) {
+		return missing(sub.ID)
+	}
+	if err != nil {
+		return unavailable("make the consumer of a webhook", err)
+	}
+	return nil
+}
+
+// Get gives a subscription as it is now. Errors: *domain.Refusal (NotFound, also for another client's), eventstore.ErrUnavailable.
+func (s *Service) Get(ctx context.Context, clientID, id string) (domain.Webhook, error) {
+	id, err := checkID(clientID, id)
+	if err != nil {
+		return domain.Webhook{}, err
+	}
+	sub, err := s.read(ctx, clientID, id)
+	return sub.Webhook, err
+}
+
+// checkID gives the form of an id in which it is stored. What could not be one is not there.
+func checkID(clientID, id string) (string, error) {
+	parsed, err := domain.ParseID(id)
+	if err != nil {
+		return "", missing(id)
+	}
+	if client, err := domain.ParseID(clientID); err != nil || client != clientID {
+		return "", missing(id)
+	}
+	return parsed, nil
+}
+
+// List gives a page of the client's subscriptions, and how many there are in all. It shows what this process has accepted
+// at once, and what others have a moment later.
+func (s *Service) List(_ context.Context, clientID string, page domain.Page) ([]domain.Webhook, int, error) {
+	if _, err := s.bucket(); err != nil {
+		return nil, 0, err
+	}
+	page = page.WithDefaults()
+	all := []domain.Webhook{}
+	for _, sub := range s.known() {
+		if sub.clientID == clientID {
+			sub.Type, sub.ExcludeType = slices.Clone(sub.Type), slices.Clone(sub.ExcludeType)
+			all = append(all, sub.Webhook)
+		}
+	}
+	slices.SortFunc(all, func(a, b domain.Webhook) int {
+		order := cmp.Or(compare(page.Sort, a, b), strings.Compare(a.ID, b.ID))
+		if page.Order == domain.Descending {
+			return -order
+		}
+		return order
+	})
+	from := min(max(page.Offset, 0), len(all))
+	to := min(from+page.Limit, len(all))
+	return all[from:to], len(all), nil
+}
+
+// compare by what a list is sorted by.
+func compare(by domain.Sort, a, b domain.Webhook) int {
+	switch by {
+	case domain.SortUpdatedAt:
+		return a.UpdatedAt.Compare(b.UpdatedAt)
+	case domain.SortID:
+		return 0 // the ids break the tie
+	}
+	return a.CreatedAt.Compare(b.CreatedAt)
+}
+
+// Update applies change to the present subscription, again when others have changed it meanwhile. Id and creation stay as
+// they are; what changes nothing is not written. A new type holds for what the endpoint has not been offered yet, a new
+// URL from the next attempt on. Errors: that of change as it is, *domain.Refusal (NotFound, Invalid),
+// eventstore.ErrUnavailable, after which the change may have been made; repeating it is safe.
+func (s *Service) Update(ctx context.Context, clientID, id string, change func(domain.Webhook) (domain.Webhook, error)) (domain.Webhook, error) {
+	id, err := checkID(clientID, id)
+	if err != nil {
+		return domain.Webhook{}, err
+	}
+	for range changeTries {
+		sub, err := s.tryUpdate(ctx, clientID, id, change)
+		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			return sub.Webhook, err
+		}
+	}
+	return domain.Webhook{}, fmt.Errorf("%w: the webhook %s was changed by others %d times in a row", eventstore.ErrUnavailable, id, changeTries)
+}
+
+func (s *Service) tryUpdate(ctx context.Context, clientID, id string, change func(domain.Webhook) (domain.Webhook, error)) (subscription, error) {
+	sub, err := s.read(ctx, clientID, id)
+	if err != nil {
+		return subscription{}, err
+	}
+	before := sub.Webhook
+	// change may write into the lists that it is given.
+	given := before
+	given.Type, given.ExcludeType = slices.Clone(before.Type), slices.Clone(before.ExcludeType)
+	after, err := change(given)
+	if err != nil {
+		return subscription{}, err
+	}
+	after = after.WithDefaults()
+	after.ID, after.CreatedAt, after.UpdatedAt = before.ID, before.CreatedAt, before.UpdatedAt
+	if err := after.Validate(); err != nil {
+		return subscription{}, err
+	}
+	sub.Webhook = after
+	if !reflect.DeepEqual(before, after) {
+		sub.UpdatedAt = now()
+		if sub, err = s.write(ctx, sub); err != nil {
+			return subscription{}, err
+		}
+	}
+	s.apply(sub)
+	return sub, s.settleConsumer(ctx, sub)
+}
+
+// Delete ends a subscription: its events are delivered no more, and what it had not got is not kept for it. A request that
+// is under way is finished. Errors: *domain.Refusal (NotFound), eventstore.ErrUnavailable, after which it may be gone.
+func (s *Service) Delete(ctx context.Context, clientID, id string) error {
+	id, err := checkID(clientID, id)
+	if err != nil {
+		return err
+	}
+	if _, err := s.read(ctx, clientID, id); err != nil {
+		return err
+	}
+	return s.remove(ctx, clientID, id)
+}
+
+// remove deletes the entry, and then what follows from it.
+func (s *Service) remove(ctx context.Context, clientID, id string) error {
+	kv, err := s.bucket()
+	if err != nil {
+		return err
+	}
+	if err := kv.Delete(ctx, key(clientID, id)); err != nil {
+		return unavailable("delete the subscription", err)
+	}
+	s.drop(id)
+	// From here on it is deleted. Whatever process runs it cleans up as well, and so does every start.
+	if err := s.removeConsumer(ctx, id); err != nil {
+		s.cfg.Logger.Warn("webhooks: cannot remove the consumer of a deleted webhook at once", "webhook", id, "error", err)
+	}
+	return nil
+}
