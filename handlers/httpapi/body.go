@@ -21,7 +21,7 @@ import (
 )
 
 // maxBody is the size of a body at most, in bytes.
-const maxBody = 1<<20 + 1
+const maxBody = 1 << 20
 
 // jsonFormat reads and writes all JSON. Reading is strict: names count in their very spelling, and once.
 var jsonFormat = huma.Format{

@@ -249,3 +249,20 @@ func TestDocumentNamesWhatIsIgnored(t *testing.T) {
 	_, ok := at(doc, "#/components/schemas/Webhook/properties/secret")
 	require.False(t, ok)
 }
+
+// What is taken in is strict, what is given may grow; and a list is never null.
+func TestDocumentSchemas(t *testing.T) {
+	s := start(t)
+	doc := document(t, s)
+	for name, schema := range doc["components"].(map[string]any)["schemas"].(map[string]any) {
+		schema := schema.(map[string]any)
+		taken := slices.Contains([]string{"NewAccount", "AccountChange", "NewAccountGroup", "NewWebhook", "WebhookChange", "WebhookPacking", "Party"}, name)
+		strict, said := schema["additionalProperties"]
+		require.Equal(t, taken, said && strict == false, name)
+		for member, property := range schema["properties"].(map[string]any) {
+			if types, ok := property.(map[string]any)["type"].([]any); ok {
+				require.NotContains(t, types, "array", "%s.%s", name, member)
+			}
+		}
+	}
+}
