@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,11 +112,11 @@ func (d *demo) tell(ctx context.Context, p *page, kind domain.Kind, id, command 
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		return fmt.Errorf("%s: %w", subject, err)
 	}
-	shown, err := json.Marshal(fields)
-	if err != nil {
-		return err
+	var shown []string
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		shown = append(shown, fmt.Sprint(name, " ", fields[name]))
 	}
-	p.call(call{Request: "NATS " + d.cast.shorten(subject) + " " + d.cast.shorten(string(shown)), Answer: a.Result})
+	p.call(call{Request: d.cast.shorten("NATS " + subject + "  " + strings.Join(shown, ", ")), Answer: a.Result})
 	if a.Result != "accepted" {
 		return fmt.Errorf("%s: got %s, want accepted", subject, reply.Data)
 	}

@@ -148,7 +148,7 @@ func (t textPresenter) checklist(c checklist) {
 }
 
 func (t textPresenter) webhook(r received) {
-	t.print("    %s %-30s %s", t.paint(cyan, "<- webhook"), r.Type, t.paint(dim, r.Name))
+	t.print("    %s %-32s %s", t.paint(cyan, "<- webhook"), r.Type, t.paint(dim, r.Name))
 }
 
 func (t textPresenter) line(s string) { t.print("    %s", s) }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"closure/domain"
+	"closure/handlers"
 )
 
 func TestOpenAccount(t *testing.T) {
@@ -54,7 +55,7 @@ func TestOpenAccountRefused(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		body  string
-		slug  slug
+		slug  handlers.Slug
 		texts []string
 	}{
 		"unknown group":      {body(uuid.NewString(), "TRADING", "x"), notFound, []string{"account_group_id: ", "there is no account group"}},

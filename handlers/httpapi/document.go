@@ -3,15 +3,14 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"closure/domain"
+	"closure/handlers"
 )
 
 const description = `Closes investment accounts and account groups: a close request is taken at once (202), and the resource becomes CLOSED by itself as soon as nothing stands against it. ` + "`…/closure`" + ` shows what still does.
@@ -98,9 +97,9 @@ func responseName(status int) string {
 func refusalResponse(status int, schema *huma.Schema) *huma.Response {
 	example := problem{Status: status, Instance: "/accounts/" + exampleID, RequestID: exampleRequestID}
 	// The first kind with this status serves the example.
-	for _, s := range slices.Sorted(maps.Keys(kinds)) {
-		if kinds[s].status == status {
-			example.Type, example.Title, example.Detail = typePrefix+string(s), kinds[s].title, kinds[s].title
+	for _, s := range handlers.Slugs() {
+		if s.Status() == status {
+			example.Type, example.Title, example.Detail = s.Type(), s.Title(), s.Title()
 			break
 		}
 	}

@@ -14,54 +14,29 @@ import (
 	"closure/handlers"
 )
 
-// slug is the last part of a problem's type. Clients act upon it, so slugs are stable.
-type slug string
-
-// The slugs of this contract (CONTRACT: Errors).
+// The slugs of the problems, under short names: the table of their types, statuses and titles is handlers'.
 const (
-	invalidRequest       slug = "invalid_request"
-	missingClientID      slug = "missing_client_id"
-	notFound             slug = "not_found"
-	methodNotAllowed     slug = "method_not_allowed"
-	notAcceptable        slug = "not_acceptable"
-	conflict             slug = "conflict"
-	payloadTooLarge      slug = "payload_too_large"
-	unsupportedMediaType slug = "unsupported_media_type"
-	unprocessableEntity  slug = "unprocessable_entity"
-	internalError        slug = "internal"
-	unavailable          slug = "unavailable"
-	gatewayTimeout       slug = "gateway_timeout"
+	invalidRequest       = handlers.InvalidRequest
+	missingClientID      = handlers.MissingClientID
+	notFound             = handlers.NotFound
+	methodNotAllowed     = handlers.MethodNotAllowed
+	notAcceptable        = handlers.NotAcceptable
+	conflict             = handlers.Conflict
+	payloadTooLarge      = handlers.PayloadTooLarge
+	unsupportedMediaType = handlers.UnsupportedMediaType
+	unprocessableEntity  = handlers.UnprocessableEntity
+	internalError        = handlers.InternalError
+	unavailable          = handlers.Unavailable
+	gatewayTimeout       = handlers.GatewayTimeout
 )
 
-// kinds gives each slug its status, and its title: the same for all problems of one type.
-var kinds = map[slug]struct {
-	status int
-	title  string
-}{
-	invalidRequest:       {http.StatusBadRequest, "The request is not valid"},
-	missingClientID:      {http.StatusBadRequest, "The client id is missing"},
-	notFound:             {http.StatusNotFound, "There is no such resource"},
-	methodNotAllowed:     {http.StatusMethodNotAllowed, "The resource does not have this method"},
-	notAcceptable:        {http.StatusNotAcceptable, "The resource has no such representation"},
-	conflict:             {http.StatusConflict, "The present state does not allow it"},
-	payloadTooLarge:      {http.StatusRequestEntityTooLarge, "The request is too large"},
-	unsupportedMediaType: {http.StatusUnsupportedMediaType, "The body is of another type"},
-	unprocessableEntity:  {http.StatusUnprocessableEntity, "The rules do not allow it"},
-	internalError:        {http.StatusInternalServerError, "Something went wrong"},
-	unavailable:          {http.StatusServiceUnavailable, "The service cannot answer at present"},
-	gatewayTimeout:       {http.StatusGatewayTimeout, "The answer did not come in time"},
-}
-
-const (
-	typePrefix = "https://docs.upvest.co/errors/"
-	// retryAfter is how long a client should wait after unavailable, in seconds.
-	retryAfter = "1"
-)
+// retryAfter is how long a client should wait after unavailable, in seconds.
+const retryAfter = "1"
 
 // table maps errors to problems; the first row that fits counts. A detail "" is the one of the refusal.
 var table = []struct {
 	fits   func(ctx context.Context, err error) bool
-	slug   slug
+	slug   handlers.Slug
 	detail string
 }{
 	{refused(domain.Invalid), invalidRequest, ""},
@@ -109,10 +84,9 @@ type problem struct {
 }
 
 // newProblem is a problem of this request.
-func newProblem(r *request, s slug, detail string) *problem {
-	kind := kinds[s]
+func newProblem(r *request, s handlers.Slug, detail string) *problem {
 	p := &problem{
-		Type: typePrefix + string(s), Status: kind.status, Title: kind.title, Detail: detail,
+		Type: s.Type(), Status: s.Status(), Title: s.Title(), Detail: detail,
 		Instance: r.instance(), RequestID: r.id, header: http.Header{},
 	}
 	switch s {

@@ -23,7 +23,7 @@ func TestErrorsHaveOneAnswer(t *testing.T) {
 	s := start(t)
 	for _, tt := range []struct {
 		err    error
-		slug   slug
+		slug   handlers.Slug
 		detail string
 		logged bool
 	}{
@@ -103,7 +103,7 @@ func TestTimeout(t *testing.T) {
 
 // The engine's store is gone: 503 when the store gives up first, 504 when the request does.
 func TestStoreIsGone(t *testing.T) {
-	for slug, timeout := range map[slug]time.Duration{unavailable: 20 * time.Second, gatewayTimeout: 100 * time.Millisecond} {
+	for slug, timeout := range map[handlers.Slug]time.Duration{unavailable: 20 * time.Second, gatewayTimeout: 100 * time.Millisecond} {
 		t.Run(string(slug), func(t *testing.T) {
 			s := start(t, func(cfg *Config) { cfg.Timeout = timeout })
 			s.nats.Shutdown()

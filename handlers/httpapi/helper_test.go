@@ -178,7 +178,7 @@ func (s *service) checkProblem(r *http.Request, a answer) {
 	require.Equal(s.t, mediaProblem, a.header.Get("Content-Type"), "%s", a.body)
 	var p problem
 	require.NoError(s.t, json.Unmarshal(a.body, &p, json.RejectUnknownMembers(true)), "%s", a.body)
-	slug, ok := strings.CutPrefix(p.Type, typePrefix)
+	slug, ok := strings.CutPrefix(p.Type, "https://docs.upvest.co/errors/")
 	require.True(s.t, ok, p.Type)
 	kind, known := kindOf(slug)
 	require.True(s.t, known, p.Type)
@@ -283,12 +283,12 @@ func decode[T any](t *testing.T, a answer, status int) T {
 }
 
 // refused sends a request that must be refused with the slug, and a detail that holds each of the texts.
-func (s *service) refused(c call, slug slug, texts ...string) answer {
+func (s *service) refused(c call, slug handlers.Slug, texts ...string) answer {
 	s.t.Helper()
 	a := s.send(c)
-	require.Equal(s.t, kinds[slug].status, a.status, "%s", a.body)
+	require.Equal(s.t, slug.Status(), a.status, "%s", a.body)
 	p := a.problem(s.t)
-	require.Equal(s.t, typePrefix+string(slug), p.Type)
+	require.Equal(s.t, slug.Type(), p.Type)
 	for _, text := range texts {
 		require.Contains(s.t, p.Detail, text)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"closure/domain"
+	"closure/handlers"
 )
 
 // The headers of the contract.
@@ -162,10 +163,10 @@ type exchange struct {
 	status int // overrides the one that huma gives; 0 for none
 }
 
-func (x *exchange) Param(name string) string            { return x.ids[name] }
-func (x *exchange) BodyReader() io.Reader               { return bytes.NewReader(x.body) }
-func (x *exchange) SetReadDeadline(_ time.Time) error   { return nil } // the body is here already
-func (x *exchange) problem(s slug, detail string) error { return newProblem(x.req, s, detail) }
+func (x *exchange) Param(name string) string                     { return x.ids[name] }
+func (x *exchange) BodyReader() io.Reader                        { return bytes.NewReader(x.body) }
+func (x *exchange) SetReadDeadline(_ time.Time) error            { return nil } // the body is here already
+func (x *exchange) problem(s handlers.Slug, detail string) error { return newProblem(x.req, s, detail) }
 
 // Header hides what admit has settled: huma would negotiate again, by its own rules.
 func (x *exchange) Header(name string) string {
