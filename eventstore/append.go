@@ -10,10 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// codeDuplicateInProcess: a message with the same id is on its way into a
-// replicated stream. Its fate is not known yet. (nats.go has no name for it.)
-const codeDuplicateInProcess jetstream.ErrorCode = 10158
-
 // attemptTimeout bounds one publish, and one look into the log, within an append:
 // there is time for more than one of both.
 func (l *Log) attemptTimeout() time.Duration { return l.cfg.AppendTimeout * 2 / 5 }
@@ -56,6 +52,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	// 1. Publish under the guard. 2. Unless the answer settles it, look into the
 	// log for our own commit, and for others that took its place. 3. Again, until
 	// it is settled or the time is up.
+	behind := &search{id: c.ID, subject: LogSubject(c.Aggregate, c.AggregateID), head: head.Sequence}
 	wait := newBackoff(5*time.Millisecond, 250*time.Millisecond)
 	for {
 		done, v, err := l.publish(ctx, rec, body, head)
@@ -65,7 +62,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 		case refused:
 			return Recorded{}, err
 		}
-		found, settled, lookErr := l.settle(ctx, rec.Commit, head)
+		found, settled, lookErr := l.settle(ctx, behind)
 		if settled {
 			return found, lookErr
 		}
@@ -73,7 +70,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 		// its way into a replicated stream. Or nobody answers at all.
 		if waitErr := wait.wait(ctx); waitErr != nil {
 			return Recorded{}, fmt.Errorf("%w: append %s to %s: %w",
-				ErrUnavailable, c.ID, LogSubject(c.Aggregate, c.AggregateID), errors.Join(err, lookErr, waitErr))
+				ErrUnavailable, behind.id, behind.subject, errors.Join(err, lookErr, waitErr))
 		}
 	}
 }
@@ -145,34 +142,64 @@ func (l *Log) duplicate(ctx context.Context, rec Recorded, seq uint64) (Recorded
 	return *first, stored, nil
 }
 
-// settle looks for the commit in the log behind the head. It is settled when the
-// commit is there, or when another one has taken its place: then the guard keeps
-// it out for good, and that is the conflict. The leader is asked; a replica may
-// be behind.
-func (l *Log) settle(ctx context.Context, c Commit, head Head) (Recorded, bool, error) {
+// search for a commit in its aggregate behind a head. It remembers how far it has
+// come: what is stored does not change.
+type search struct {
+	id, subject string
+	head        uint64    // sequence that it began behind
+	last        *Recorded // the last commit that was looked at; nil: none is there
+}
+
+func (s *search) next() uint64 {
+	if s.last == nil {
+		return s.head + 1
+	}
+	return s.last.Sequence + 1
+}
+
+// settle goes on with the search. It is settled when the commit is found, or when
+// others have taken its place: then the guard keeps it out for good, and that is the
+// conflict. The leader is asked in the end; a replica may be behind.
+func (l *Log) settle(ctx context.Context, s *search) (Recorded, bool, error) {
 	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
 	defer cancel()
-	subject := LogSubject(c.Aggregate, c.AggregateID)
-	var last *Recorded
-	for after := head.Sequence; ; after = last.Sequence {
-		next, err := l.leaderNext(try, subject, after+1)
-		if err != nil {
-			// What is stored is broken: nothing to wait for. Else the leader could
-			// not be reached, and nothing is known.
-			broken := errors.Is(err, ErrMalformedCommit) || errors.Is(err, ErrBrokenChain)
-			return Recorded{}, broken, err
-		}
-		if next == nil {
-			break
-		}
-		if next.ID == c.ID {
-			return *next, true, nil
-		}
-		last = next
-	}
-	if last == nil {
+	found, err := l.look(try, s)
+	switch {
+	case err != nil:
+		// What is stored is broken: nothing to wait for. Else the log could not be
+		// read to its end, and nothing is known.
+		broken := errors.Is(err, ErrMalformedCommit) || errors.Is(err, ErrBrokenChain)
+		return Recorded{}, broken, err
+	case found != nil:
+		return *found, true, nil
+	case s.last == nil:
 		return Recorded{}, false, nil
 	}
 	return Recorded{}, true, fmt.Errorf("append %s to %s: %w: its last commit is %s at sequence %d, the head given was at %d",
-		c.ID, subject, ErrConflict, last.ID, last.Sequence, head.Sequence)
+		s.id, s.subject, ErrConflict, s.last.ID, s.last.Sequence, s.head)
+}
+
+// look walks on through the aggregate's commits until it finds the one with the
+// id; nil when the leader has no more.
+func (l *Log) look(ctx context.Context, s *search) (*Recorded, error) {
+	for {
+		next, err := l.leaderNext(ctx, s.subject, s.next())
+		if err != nil || next == nil {
+			return nil, err
+		}
+		if s.last = next; next.ID == s.id {
+			return next, nil
+		}
+		// A head may be behind by many commits, and the leader gives them one by
+		// one. Whatever a replica has of the rest is good as well.
+		rest, _, err := l.direct(ctx, getRequest{Seq: s.next(), NextFor: s.subject, Batch: loadBatch, MaxBytes: readBytes})
+		for _, r := range rest {
+			if s.last = &r; r.ID == s.id {
+				return &r, nil
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }

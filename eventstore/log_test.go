@@ -230,6 +230,36 @@ func TestAppendRefusesWhatCannotBeStored(t *testing.T) {
 	}
 }
 
+// A head that is behind by very many commits is a conflict like any other.
+func TestAppendFarBehind(t *testing.T) {
+	t.Parallel()
+	l := openLogOn(t, embeddedtest.Connect(t, embeddedtest.Server(t)), eventstore.Config{AppendTimeout: patience})
+	w := newWriter(t, l)
+	w.spread(1300, 1)
+	_, err := l.Append(testContext(t), commitOf("account", "a0"), w.all[0].Head())
+	mustBe(t, err, eventstore.ErrConflict)
+	again := w.all[1250].Commit
+	rec, err := l.Append(testContext(t), again, w.all[0].Head())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, []eventstore.Recorded{rec}, w.all[1250:1251])
+}
+
+// More replicas than there are servers: at once, and not after a long wait.
+func TestOpenWithTooManyReplicas(t *testing.T) {
+	t.Parallel()
+	nc := embeddedtest.Connect(t, embeddedtest.Server(t))
+	begin := time.Now()
+	_, err := eventstore.Open(testContext(t), nc, eventstore.Config{Replicas: 3})
+	if err == nil || errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("%v, want an error that is not ErrUnavailable", err)
+	}
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Fatalf("it took %s", took)
+	}
+}
+
 func TestAppendOnAClosedConnection(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)

@@ -84,6 +84,27 @@ func (l *Log) LoadFromLeader(ctx context.Context, aggregate, id string, after ui
 	return out, checkChain(out, after)
 }
 
+// LoadCurrent is Load that misses nothing that was acknowledged before it began, whoever
+// appended it: the reads of what was just written. On one replica it is Load. On
+// more, the leader is asked for what the replica that answered has not seen, which
+// is one request more.
+func (l *Log) LoadCurrent(ctx context.Context, aggregate, id string, after uint64) ([]Recorded, error) {
+	out, err := l.Load(ctx, aggregate, id, after)
+	if err != nil || l.cfg.Replicas == 1 {
+		return out, err
+	}
+	last := after
+	if len(out) > 0 {
+		last = out[len(out)-1].Sequence
+	}
+	newer, err := l.LoadFromLeader(ctx, aggregate, id, last)
+	if err != nil || len(newer) == 0 {
+		return out, err
+	}
+	out = append(out, newer...)
+	return out, checkChain(out, after)
+}
+
 // Read returns the commits of all aggregates in the order of the log, without a
 // gap, from a sequence on; at most limit, and at most some megabytes. None is no
 // error: there is nothing yet, or the replica that answered is behind.

@@ -134,5 +134,29 @@ func transient(err error) bool {
 		return true
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code >= 500
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case codeNoPeers:
+		return true
+	case codeNoReplicas, codeInvalidStream, jetstream.JSErrCodeConsumerCreate:
+		return false
+	}
+	return api.Code >= 500
 }
+
+// Codes of the server that nats.go does not name.
+const (
+	// codeNoPeers: too few servers are there for the replicas. While a cluster
+	// starts, the others are on their way.
+	codeNoPeers jetstream.ErrorCode = 10005
+	// codeNoReplicas: more than one replica, on a server that is in no cluster. It
+	// comes with a status of 500, and no time will change it.
+	codeNoReplicas jetstream.ErrorCode = 10074
+	// codeInvalidStream: so does this one.
+	codeInvalidStream jetstream.ErrorCode = 10052
+	// codeDuplicateInProcess: a message with the same id is on its way into a
+	// replicated stream. Its fate is not known yet.
+	codeDuplicateInProcess jetstream.ErrorCode = 10158
+)

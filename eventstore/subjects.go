@@ -1,6 +1,11 @@
 package eventstore
 
-import "strings"
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+)
 
 // The streams of the engine.
 const (
@@ -22,6 +27,9 @@ const (
 	prefixCommand = "closure.command."
 	prefixRPC     = "closure.rpc."
 	prefixEvent   = "closure.event."
+	// Within CLOSURE_COMMANDS: commands by their partition, and those that wait.
+	prefixInbox = "closure.inbox."
+	prefixAside = "closure.aside."
 
 	// absent stands where a subject needs a token and there is nothing to name.
 	absent = "_"
@@ -63,6 +71,62 @@ func ParseCommandSubject(s string) (aggregate, id, command string, ok bool) {
 // of tokens is not ok.
 func ParseRPCSubject(s string) (aggregate, id, command string, ok bool) {
 	return parseCommand(s, prefixRPC)
+}
+
+// Forms of the subjects that commands are sent to, for those who have to say what would be right.
+const (
+	CommandForm = prefixCommand + "<aggregate>.<id>.<command>"
+	RPCForm     = prefixRPC + "<aggregate>.<id>.<command>"
+)
+
+// InboxPartitions is how many commands of different aggregates may be in hand at a
+// time. It is part of the stored subjects, so changing it needs an empty inbox.
+const InboxPartitions = 16
+
+// AsideSubjects holds the commands that wait for what they are about.
+const AsideSubjects = prefixAside + ">"
+
+// InboxTransform is what the server does to the subject of a command when it stores
+// it: closure.inbox.<partition>.<aggregate>.<id>.<command>. What has another number
+// of tokens, or a wildcard among them, keeps its subject.
+func InboxTransform() (source, destination string) {
+	return prefixCommand + "*.*.*",
+		fmt.Sprintf("%s{{partition(%d,2)}}.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}", prefixInbox, InboxPartitions)
+}
+
+// InboxFilter selects the commands of one partition.
+func InboxFilter(partition int) string { return prefixInbox + strconv.Itoa(partition) + ".>" }
+
+// InboxSubject is under which subject the server stores a command.
+func InboxSubject(aggregate, id, command string) string {
+	return prefixInbox + strconv.Itoa(InboxPartition(id)) + "." + aggregate + "." + id + "." + command
+}
+
+// InboxPartition is where the server puts an aggregate: the hash in its partition
+// function is FNV-1a of 32 bits.
+func InboxPartition(id string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // a hash never fails
+	return int(h.Sum32() % InboxPartitions)
+}
+
+// AsideSubject is under which subject a command waits.
+func AsideSubject(aggregate, id, command string) string {
+	return prefixAside + aggregate + "." + id + "." + command
+}
+
+// CommandOf gives back the subject that the client sent a stored command to, and
+// whether it is one that waits.
+func CommandOf(stored string) (subject string, aside bool) {
+	if rest, ok := strings.CutPrefix(stored, prefixInbox); ok {
+		if _, tokens, ok := strings.Cut(rest, "."); ok {
+			return prefixCommand + tokens, false
+		}
+	}
+	if tokens, ok := strings.CutPrefix(stored, prefixAside); ok {
+		return prefixCommand + tokens, true
+	}
+	return stored, false
 }
 
 func parseCommand(s, prefix string) (aggregate, id, command string, ok bool) {

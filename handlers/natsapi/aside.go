@@ -28,7 +28,7 @@ const (
 // setAside copies a command to where it waits, so that those behind it go on. Setting aside twice makes one copy, or two
 // that do the same.
 func (s *Service) setAside(d delivery) error {
-	msg := nats.NewMsg(asideSubject(d.aggregate, d.id, d.command))
+	msg := nats.NewMsg(eventstore.AsideSubject(d.aggregate, d.id, d.command))
 	// Without white space: a body of the largest size would else have no room left for the headers.
 	body := jsontext.Value(append([]byte(nil), d.body...))
 	if err := body.Compact(); err != nil {

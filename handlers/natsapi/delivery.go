@@ -3,13 +3,13 @@ package natsapi
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/handlers"
 )
 
 const (
@@ -34,16 +34,17 @@ func deliveryOf(msg jetstream.Msg) (delivery, error) {
 	if err != nil {
 		return delivery{}, fmt.Errorf("a message that JetStream did not send: %w", err)
 	}
+	subject, aside := eventstore.CommandOf(msg.Subject())
 	d := delivery{
-		request:  request{subject: sentAs(msg.Subject()), body: msg.Data()},
+		request:  request{subject: subject, body: msg.Data()},
 		sequence: meta.Sequence.Stream, stored: meta.Timestamp, count: meta.NumDelivered, msg: msg,
 	}
-	if strings.HasPrefix(msg.Subject(), asidePrefix) {
+	if aside {
 		d.recall(msg.Headers())
 	}
 	var ok bool
 	if d.aggregate, d.id, d.command, ok = eventstore.ParseCommandSubject(d.subject); !ok {
-		d.refusal = malformedSubject(d.subject, commandForm)
+		d.refusal = malformedSubject(d.subject, eventstore.CommandForm)
 	}
 	return d, nil
 }
@@ -96,7 +97,7 @@ func (s *Service) settle(d delivery) (domain.Command, error) {
 				s.log.Warn("a command of the inbox has to wait", "subject", d.subject, "command_id", c.ID, "error", err)
 			}
 			waiting = true
-		case slugOf(err) != slugInternal:
+		case slugOf(err) != handlers.InternalError:
 			return c, err
 		default:
 			if failures++; failures == internalAttempts {
@@ -130,7 +131,7 @@ func (s *Service) awaitGroup(d delivery, groupID string) error {
 			return errAbandoned
 		}
 		// Looked up before the try: when the open is gone by now, the try sees what it did.
-		coming := s.stands(inboxSubject(string(domain.KindAccountGroup), groupID, "open"), d.sequence)
+		coming := s.stands(eventstore.InboxSubject(string(domain.KindAccountGroup), groupID, "open"), d.sequence)
 		if _, err := s.settle(d); !notFound(err) {
 			return err
 		} else if waited := time.Since(begin); waited >= groupPatience && (!coming || waited >= s.cfg.EarlyFactWait) {

@@ -18,8 +18,9 @@
 // The server does that: it stores each command under one of 16 partitions by the hash of its aggregate's id
 // (closure.inbox.<partition>.<aggregate>.<id>.<command>), and each partition has a durable consumer that hands out the next
 // command only after the one before it was acknowledged (MaxAckPending 1). A command in the hands of an engine that died
-// is handed out again after 5 s, before those behind it. A command may be executed twice by that; the engine's commands
-// are idempotent.
+// is handed out again after 5 s (at once when the server was in the same process), before those behind it. So a command
+// may be executed twice; the engine's commands are idempotent. One that was published as rejected just before the crash
+// is decided again, and may be accepted by then.
 //
 // What becomes of a command:
 //

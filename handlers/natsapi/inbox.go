@@ -17,6 +17,9 @@ const (
 	ackWait = 5 * time.Second
 	// heartbeat is how often a worker shows that it lives.
 	heartbeat = ackWait / 4
+	// pullHeartbeat is how often the server shows that it has a consumer. When it is silent for twice as long, as after it
+	// was started anew, the consumer is created again.
+	pullHeartbeat = 2 * time.Second
 	// asideWorkers is how many of the commands that wait are tried at a time.
 	asideWorkers = 8
 )
@@ -35,13 +38,16 @@ type lane struct {
 func (s *Service) lanes() []lane {
 	all := []lane{
 		{name: "malformed", filter: eventstore.CommandSubjects, pending: 1, workers: 1, handle: s.handleInbox},
-		{name: "aside", filter: asideSubjects, pending: -1, workers: asideWorkers, handle: s.handleAside},
+		{name: "aside", filter: eventstore.AsideSubjects, pending: -1, workers: asideWorkers, handle: s.handleAside},
 	}
-	for p := range partitions {
-		all = append(all, lane{name: fmt.Sprintf("inbox-%02d", p), filter: inboxFilter(p), pending: 1, workers: 1, handle: s.handleInbox})
+	for p := range eventstore.InboxPartitions {
+		all = append(all, lane{name: partitionConsumer(p), filter: eventstore.InboxFilter(p), pending: 1, workers: 1, handle: s.handleInbox})
 	}
 	return all
 }
+
+// partitionConsumer is the name of a partition's consumer.
+func partitionConsumer(partition int) string { return fmt.Sprintf("inbox-%02d", partition) }
 
 // startInbox creates the consumers that are missing, and starts the workers.
 func (s *Service) startInbox(ctx context.Context) error {
@@ -75,7 +81,9 @@ func (s *Service) consumer(ctx context.Context, l lane) (jetstream.Consumer, err
 			AckWait:       ackWait,
 			MaxAckPending: l.pending,
 			MaxDeliver:    -1,
-			Replicas:      0, // as the stream
+			// What is not settled stands in the stream, in its order; the rest of the state may go with the server. In a file
+			// it would be synced ten times a second for each of the consumers.
+			MemoryStorage: true,
 		})
 		return err
 	})
@@ -90,7 +98,7 @@ func (s *Service) work(l lane, consumer jetstream.Consumer) {
 			return
 		}
 		if s.nc.IsClosed() {
-			s.log.Error("the inbox is not worked off any more: the connection is closed", "consumer", l.name)
+			s.gone.Do(func() { s.log.Error("the inbox is not worked off any more: the connection is closed") })
 			return
 		}
 		s.log.Warn("the inbox could not be read, trying again", "consumer", l.name, "error", err)
@@ -99,12 +107,11 @@ func (s *Service) work(l lane, consumer jetstream.Consumer) {
 		}
 		// Somebody may have deleted the consumer.
 		again, err := s.consumer(s.stopping, l)
-		if err != nil {
+		if err == nil {
+			consumer, wait.next = again, 100*time.Millisecond
+		} else if s.stopping.Err() == nil {
 			s.log.Error("the inbox has no consumer", "consumer", l.name, "error", err)
-			continue
 		}
-		consumer = again
-		wait.next = 100 * time.Millisecond
 	}
 }
 
@@ -112,12 +119,18 @@ func (s *Service) work(l lane, consumer jetstream.Consumer) {
 // handled, too.
 func (s *Service) drain(l lane, consumer jetstream.Consumer) error {
 	// One at a time: what lies in a client's buffer nobody works on, and the server would give it to somebody else.
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(1))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(pullHeartbeat))
 	if err != nil {
 		return err
 	}
 	defer messages.Stop()
-	defer context.AfterFunc(s.stopping, messages.Drain)()
+	defer context.AfterFunc(s.stopping, func() {
+		if s.nc.IsConnected() {
+			messages.Drain()
+		} else {
+			messages.Stop() // nothing comes; draining would wait for the server
+		}
+	})()
 	for {
 		msg, err := messages.Next()
 		if err != nil {

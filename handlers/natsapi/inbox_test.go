@@ -60,7 +60,7 @@ func inPartition(of string, same bool) string {
 func TestCommandsOfOneAccountKeepTheirOrder(t *testing.T) {
 	r := serve(t)
 	accounts := r.openAccounts(1)
-	names := r.renames(accounts, 400)
+	names := r.renames(accounts, 250)
 	r.settled()
 	require.Equal(t, names, r.names(accounts[0]))
 	require.Zero(t, r.events(), "nothing was rejected")
@@ -140,7 +140,7 @@ func TestARefusedCommandIsPublished(t *testing.T) {
 		"Nats-Expected-Stream": {"CLOSURE_EVENTS"},
 	}, msg.Headers())
 	require.Equal(t, `{"id":"`+eventID+`","subject":"closure.command.account_group.`+group+`.request_closure","command_id":"`+id+`",`+
-		`"error":{"type":"https://docs.upvest.co/errors/conflict","status":409,"title":"Conflict",`+
+		`"error":{"type":"https://docs.upvest.co/errors/conflict","status":409,"title":"The present state does not allow it",`+
 		`"detail":"OUTSTANDING_WITHDRAWALS: withdrawals are in progress: they have to be confirmed or cancelled","request_id":"`+requestID+`",`+
 		`"blockers":[{"code":"OUTSTANDING_WITHDRAWALS","detail":"withdrawals are in progress: they have to be confirmed or cancelled",`+
 		`"since":"`+since+`","items":[{"id":"`+otherID+`","currency":"EUR","status":"NEW","amount":"5.00"}]}]}}`, string(msg.Data()))
@@ -236,6 +236,9 @@ func TestTroubleThatMayPassIsWaitedFor(t *testing.T) {
 			t.Parallel() // it waits most of the time
 			r := newRig(t)
 			r.keepEvents(1)
+			opener := r.start(r.config())
+			accounts := r.openAccounts(1)
+			require.NoError(t, opener.Stop(r.ctx))
 			cfg := r.config()
 			failures := natsapi.InternalAttempts + 1 // more than what is internal would get; only one worker counts them
 			cfg.Engine = throughGate{cfg.Engine, func(ctx context.Context, c domain.Command) error {
@@ -254,7 +257,6 @@ func TestTroubleThatMayPassIsWaitedFor(t *testing.T) {
 			s.SetCommandTime(100 * time.Millisecond)
 			require.NoError(t, s.Start(r.ctx))
 			t.Cleanup(func() { require.NoError(t, s.Stop(context.Background())) })
-			accounts := r.openAccounts(1)
 			names := r.renames(accounts, 3)
 			r.settled()
 			require.Equal(t, names, r.names(accounts[0]))
@@ -262,6 +264,30 @@ func TestTroubleThatMayPassIsWaitedFor(t *testing.T) {
 			require.Zero(t, r.events(), "nothing was rejected")
 		})
 	}
+}
+
+// TestACommandThatTakesLongIsNotGivenToAnother: whoever has it shows the server that it is in hand.
+func TestACommandThatTakesLongIsNotGivenToAnother(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	r := newRig(t)
+	r.keepEvents(1)
+	h := newHolder()
+	for range 2 {
+		cfg := r.config()
+		cfg.Engine = throughGate{cfg.Engine, h.hold}
+		r.start(cfg)
+	}
+	group := uuid.NewString()
+	r.send("account_group", group, "open", personal())
+	h.wait(t)
+	select {
+	case <-h.held:
+		t.Fatal("it was handed out twice")
+	case <-time.After(natsapi.AckWait * 3 / 2):
+	}
+	h.release()
+	r.settled()
+	require.Len(t, r.commits("account_group", group), 1)
 }
 
 func TestACommandThatFailsInternallyIsRejectedInTheEnd(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/embedded"
+	"closure/eventstore/embedded/embeddedtest"
 	"closure/handlers"
 	"closure/handlers/natsapi"
 )
@@ -30,25 +31,9 @@ func TestStopMayComeAtAnyTime(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrNoResponders)
 }
 
-func TestStopFinishesWhatIsInHand(t *testing.T) {
-	r := newRig(t)
-	r.keepEvents(1)
-	h := newHolder()
-	cfg := r.config()
-	cfg.Engine = throughGate{cfg.Engine, h.hold}
-	s := r.start(cfg)
-
-	asked, sent := uuid.NewString(), uuid.NewString()
-	replies, err := r.nc.SubscribeSync(nats.NewInbox())
-	require.NoError(t, err)
-	require.NoError(t, r.nc.PublishRequest(eventstore.RPCSubject("account_group", asked, "open"), replies.Subject, body(t, personal())))
-	r.send("account_group", sent, "open", personal())
-	h.wait(t)
-	h.wait(t)
-	// One more stands behind in the same partition; it is not in hand.
-	behind := inPartition(sent, true)
-	r.send("account_group", behind, "open", personal())
-
+// stopsOnlyAfter stops a service that has something in hand, and lets that go only when nothing new is taken any more.
+func stopsOnlyAfter(t *testing.T, r *rig, s *natsapi.Service, h *holder) {
+	t.Helper()
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Stop(r.ctx) }()
 	r.until("nothing new is taken", func() bool {
@@ -57,22 +42,51 @@ func TestStopFinishesWhatIsInHand(t *testing.T) {
 	})
 	select {
 	case err := <-stopped:
-		t.Fatalf("stopped with commands in hand: %v", err)
-	default:
+		t.Fatalf("stopped with something in hand: %v", err)
+	case <-time.After(100 * time.Millisecond):
 	}
 	h.release()
 	require.NoError(t, <-stopped)
+}
+
+func TestStopAnswersTheRequestsInHand(t *testing.T) {
+	r := newRig(t)
+	h := newHolder()
+	cfg := r.config()
+	cfg.Engine = throughGate{cfg.Engine, h.hold}
+	s := r.start(cfg)
+	replies, err := r.nc.SubscribeSync(nats.NewInbox())
+	require.NoError(t, err)
+	require.NoError(t, r.nc.PublishRequest(eventstore.RPCSubject("account_group", uuid.NewString(), "open"), replies.Subject, body(t, personal())))
+	h.wait(t)
+	stopsOnlyAfter(t, r, s, h)
 	msg, err := replies.NextMsg(patience)
 	require.NoError(t, err)
 	require.Equal(t, handlers.Accepted, answer(t, msg).Result)
+}
+
+func TestStopSettlesTheCommandsInHand(t *testing.T) {
+	r := newRig(t)
+	h := newHolder()
+	cfg := r.config()
+	cfg.Engine = throughGate{cfg.Engine, h.hold}
+	s := r.start(cfg)
+	sent := uuid.NewString()
+	r.send("account_group", sent, "open", personal())
+	h.wait(t)
+	// One more stands behind in the same partition; it is not in hand.
+	behind := inPartition(sent, true)
+	r.send("account_group", behind, "open", personal())
+	stopsOnlyAfter(t, r, s, h)
 	require.Len(t, r.commits("account_group", sent), 1)
 	require.Empty(t, r.commits("account_group", behind))
 	r.until("only the one behind is left", func() bool { return r.waiting() == 1 })
-	begin := time.Now()
+	consumer, err := r.js.Consumer(r.ctx, eventstore.StreamCommands, natsapi.ConsumerOf(behind))
+	require.NoError(t, err)
+	require.Zero(t, consumer.CachedInfo().NumAckPending, "it was not handed out, so nobody has to wait until it is missed")
 	r.start(r.config())
 	r.settled()
 	require.Len(t, r.commits("account_group", behind), 1)
-	require.Less(t, time.Since(begin), 4*time.Second, "it was not handed out before, so nobody waits for it")
 }
 
 func TestStopThatRunsOutOfTime(t *testing.T) {
@@ -90,25 +104,40 @@ func TestStopThatRunsOutOfTime(t *testing.T) {
 	require.NoError(t, r.nc.PublishRequest(eventstore.RPCSubject("account_group", uuid.NewString(), "open"), replies.Subject, body(t, personal())))
 	h.wait(t)
 	h.wait(t)
+	r.start(r.config()) // gets what comes back
 	ctx, cancel := context.WithTimeout(r.ctx, 50*time.Millisecond)
 	defer cancel()
+	begin := time.Now()
 	require.ErrorIs(t, s.Stop(ctx), context.DeadlineExceeded)
 	msg, err := replies.NextMsg(patience)
 	require.NoError(t, err)
 	require.Equal(t, 503, answer(t, msg).Error.Status)
 
 	// The command went back, and nobody has to wait until it is missed.
-	begin := time.Now()
-	r.start(r.config())
 	r.settled()
 	require.Less(t, time.Since(begin), 4*time.Second)
 	require.Len(t, r.commits("account_group", sent), 1)
 	require.Zero(t, r.events())
 }
 
+// TestStopWithoutAServer does not wait for one.
+func TestStopWithoutAServer(t *testing.T) {
+	server := embeddedtest.Server(t)
+	r := newRigAt(t, server.ClientURL(), 1)
+	cfg := r.config()
+	s := natsapi.New(cfg)
+	require.NoError(t, s.Start(r.ctx))
+	server.Shutdown()
+	r.until("the connection is lost", func() bool { return !cfg.Log.Conn().IsConnected() })
+	begin := time.Now()
+	require.NoError(t, s.Stop(r.ctx))
+	require.Less(t, time.Since(begin), 3*time.Second)
+}
+
 // TestAnEngineThatDies: its connection goes away with hundreds of commands on their way, as with a process that is killed. Another
 // one finishes them, and nothing is lost, done twice or out of order.
 func TestAnEngineThatDies(t *testing.T) {
+	t.Parallel() // it waits until the dead one is missed
 	r := newRig(t)
 	r.keepEvents(1)
 	cfg := r.config()
@@ -156,11 +185,10 @@ func TestEnginesShareTheInbox(t *testing.T) {
 }
 
 func TestAConsumerThatIsDeletedComesBack(t *testing.T) {
+	t.Parallel() // it waits until the consumer is missed
 	r := serve(t)
 	group := uuid.NewString()
-	for p := range 16 {
-		require.NoError(t, r.js.DeleteConsumer(r.ctx, eventstore.StreamCommands, "inbox-"+string([]byte{'0' + byte(p/10), '0' + byte(p%10)})))
-	}
+	require.NoError(t, r.js.DeleteConsumer(r.ctx, eventstore.StreamCommands, natsapi.ConsumerOf(group)))
 	r.send("account_group", group, "open", personal())
 	r.settled()
 	require.Len(t, r.commits("account_group", group), 1)
@@ -206,6 +234,30 @@ func TestAVersionThatIsNone(t *testing.T) {
 	require.ErrorContains(t, s.Start(r.ctx), "version")
 	// What had been started before is stopped again.
 	require.NoError(t, s.Stop(r.ctx))
+}
+
+// TestAServerThatComesBack: the consumers are gone with it, and the commands are not.
+func TestAServerThatComesBack(t *testing.T) {
+	t.Parallel() // it waits for the server to be missed
+	cfg := embedded.Config{Dir: t.TempDir(), NoSync: true}
+	server, err := embedded.Start(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { server.Shutdown() })
+	cfg.Addr = server.Addr()
+	r := newRigAt(t, server.ClientURL(), 1)
+	r.keepEvents(1)
+	r.start(r.config())
+	accounts := r.openAccounts(10)
+	names := r.renames(accounts, 20)
+	require.NotZero(t, r.waiting())
+	server.Shutdown()
+	server, err = embedded.Start(cfg)
+	require.NoError(t, err)
+	r.until("the inbox is empty", func() bool { n, err := r.tryWaiting(); return err == nil && n == 0 })
+	for _, id := range accounts {
+		require.Equal(t, names, r.names(id))
+	}
+	require.Zero(t, r.events(), "nothing was rejected")
 }
 
 // TestAClusterThatLosesAServer: three replicas, two engines, and the server that leads the inbox goes away.

@@ -51,7 +51,7 @@ func (s *Service) rejection(r Rejection, d delivery, c domain.Command) (*nats.Ms
 	body, err := encode(r)
 	if err == nil && int64(len(body)+headerRoom) > s.nc.MaxPayload() {
 		// A list of blockers without end must not keep the rejection from being published.
-		r.Error.Blockers = nil
+		r.Error.Blockers = []domain.Blocker{}
 		body, err = encode(r)
 	}
 	if err != nil {

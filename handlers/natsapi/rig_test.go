@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what has to come.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // rig is a server with an event log, and a client that is nobody of ours.
 type rig struct {
@@ -46,7 +46,7 @@ func newRig(t testing.TB) *rig {
 
 func newRigAt(t testing.TB, url string, replicas int) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	t.Cleanup(cancel)
 	r := &rig{t: t, url: url, ctx: ctx, nc: embeddedtest.ConnectURL(t, url)}
 	var err error

@@ -17,8 +17,6 @@ const (
 	maxRequests = 256
 	// quietTime: when no request has come for so long, the client's buffer is empty.
 	quietTime = 25 * time.Millisecond
-
-	rpcForm = "closure.rpc.<aggregate>.<id>.<command>"
 )
 
 // Rejected is the result of a command that was refused or failed; the answer's error says why.
@@ -41,7 +39,7 @@ func (s *Service) startRPC() error {
 	service, err := micro.AddService(s.nc, micro.Config{
 		Name:        "closure",
 		Version:     s.cfg.Version,
-		Description: "Closes investment accounts and account groups: commands and facts on " + rpcForm + ", answered at once.",
+		Description: "Closes investment accounts and account groups: commands and facts on " + eventstore.RPCForm + ", answered at once.",
 		ErrorHandler: func(_ micro.Service, err *micro.NATSError) {
 			s.log.Warn("the micro service has trouble with its connection", "subject", err.Subject, "error", err)
 		},
@@ -51,7 +49,7 @@ func (s *Service) startRPC() error {
 	}
 	s.rpc = service
 	err = service.AddEndpoint("rpc", micro.HandlerFunc(s.takeRequest), micro.WithEndpointSubject(eventstore.RPCSubjects),
-		micro.WithEndpointMetadata(map[string]string{"subject": rpcForm, "answer": `{"result", "sequence", "error"}`}))
+		micro.WithEndpointMetadata(map[string]string{"subject": eventstore.RPCForm, "answer": `{"result", "sequence", "error"}`}))
 	if err != nil {
 		return fmt.Errorf("micro service: %w", err)
 	}
@@ -82,7 +80,7 @@ func (s *Service) answer(subject string, body []byte) Answer {
 	r := request{subject: subject, body: body}
 	var ok bool
 	if r.aggregate, r.id, r.command, ok = eventstore.ParseRPCSubject(subject); !ok {
-		r.refusal = malformedSubject(subject, rpcForm)
+		r.refusal = malformedSubject(subject, eventstore.RPCForm)
 	}
 	c, out, err := s.execute(r)
 	if err == nil {
@@ -95,7 +93,7 @@ func (s *Service) answer(subject string, body []byte) Answer {
 // logAnswer keeps the cause of what the client is only told in general.
 func (s *Service) logAnswer(r request, c domain.Command, err error) {
 	switch {
-	case slugOf(err) == slugInternal:
+	case slugOf(err) == handlers.InternalError:
 		s.logFailure(r, c, err)
 	case transient(err):
 		s.log.Warn("a request could not be carried out", "subject", r.subject, "command_id", c.ID, "error", err)

@@ -55,7 +55,7 @@ func TestAnAnswerIsWhatTheContractSays(t *testing.T) {
 	since := r.commits("account_group", group)[1].Time.Format(time.RFC3339Nano)
 	msg, err = r.nc.Request(eventstore.RPCSubject("account_group", group, "request_closure"), body(t, fields{"request_id": requestID}), patience)
 	require.NoError(t, err)
-	require.Equal(t, `{"result":"rejected","sequence":0,"error":{"type":"https://docs.upvest.co/errors/conflict","status":409,"title":"Conflict",`+
+	require.Equal(t, `{"result":"rejected","sequence":0,"error":{"type":"https://docs.upvest.co/errors/conflict","status":409,"title":"The present state does not allow it",`+
 		`"detail":"OUTSTANDING_WITHDRAWALS: withdrawals are in progress: they have to be confirmed or cancelled","request_id":"`+requestID+`",`+
 		`"blockers":[{"code":"OUTSTANDING_WITHDRAWALS","detail":"withdrawals are in progress: they have to be confirmed or cancelled",`+
 		`"since":"`+since+`","items":[{"id":"`+otherID+`","currency":"EUR","status":"NEW","amount":"5.00"}]}]}}`, string(msg.Data))
@@ -138,7 +138,7 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 	a := r.ask("account_group", uuid.NewString(), "open", personal())
 	require.Equal(t, natsapi.Rejected, a.Result)
 	require.Equal(t, &natsapi.Problem{
-		Type: "https://docs.upvest.co/errors/unavailable", Status: 503, Title: "Unavailable",
+		Type: "https://docs.upvest.co/errors/unavailable", Status: 503, Title: "The service cannot answer at present",
 		Detail: "the command could not be carried out now; send it again with the same command_id",
 	}, a.Error)
 	h.release()

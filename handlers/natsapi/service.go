@@ -86,6 +86,7 @@ type Service struct {
 	slots       *semaphore.Weighted // one for each request in hand
 	lastRequest atomic.Int64        // when the last request came, Unix nanoseconds
 	workers     sync.WaitGroup      // of the inbox
+	gone        sync.Once           // tells that the connection is closed
 
 	mu               sync.Mutex // held by Start and Stop
 	started, stopped bool
@@ -173,7 +174,8 @@ func (s *Service) halt(ctx context.Context) error {
 
 // flush sees to it that answers and acknowledgements have left before the connection may be closed.
 func (s *Service) flush() error {
-	if s.nc.IsClosed() {
+	if !s.nc.IsConnected() {
+		// Whoever waits for an answer asks again, and what was not acknowledged comes again and changes nothing.
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)

@@ -16,16 +16,15 @@ import (
 
 // streamConfig is how CLOSURE_COMMANDS is kept: in files, until each command is settled.
 func streamConfig(replicas int) jetstream.StreamConfig {
+	source, destination := eventstore.InboxTransform()
 	return jetstream.StreamConfig{
-		Name:        eventstore.StreamCommands,
-		Description: "closure: the inbox of durable commands and facts. Publish to " + commandForm + ", and never read it.",
-		Subjects:    []string{eventstore.CommandSubjects, asideSubjects},
-		Retention:   jetstream.WorkQueuePolicy,
-		Storage:     jetstream.FileStorage,
-		Replicas:    replicas,
-		SubjectTransform: &jetstream.SubjectTransformConfig{
-			Source: transformSource, Destination: transformTo(),
-		},
+		Name:             eventstore.StreamCommands,
+		Description:      "closure: the inbox of durable commands and facts. Publish to " + eventstore.CommandForm + ", and never read it.",
+		Subjects:         []string{eventstore.CommandSubjects, eventstore.AsideSubjects},
+		Retention:        jetstream.WorkQueuePolicy,
+		Storage:          jetstream.FileStorage,
+		Replicas:         replicas,
+		SubjectTransform: &jetstream.SubjectTransformConfig{Source: source, Destination: destination},
 	}
 }
 
