@@ -169,7 +169,8 @@ func TestTenancy(t *testing.T) {
 				}
 				refusal := s.refuses(t, p, NotFound)
 				require.Equal(t, unknown.refuses(t, p, NotFound), refusal, heading)
-				require.Equal(t, "there is no "+kind.noun()+" with the id "+s.ref.ID, refusal.Detail)
+				noun := map[Kind]string{KindAccount: "account", KindAccountGroup: "account group"}[kind]
+				require.Equal(t, "there is no "+noun+" with the id "+s.ref.ID, refusal.Detail)
 				require.Empty(t, refusal.Blockers)
 			}
 		}

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,4 +45,12 @@ func TestParseID(t *testing.T) {
 	require.Equal(t, "021cc6e6-3001-52ff-937f-edacad5b63f0", DeriveID("report", someGroup, owner, "ACCOUNT_CLOSING"))
 	require.NotEqual(t, DeriveID("a", "b", "c"), DeriveID("a", "bc"))
 	require.NotEqual(t, DeriveID("a", "b"), DeriveID("b", "a"))
+}
+
+// TestQuote has how a value of a client is shown to it: cut, and with nothing that could upset a terminal.
+func TestQuote(t *testing.T) {
+	forty := strings.Repeat("ä", 40)
+	require.Equal(t, `"`+forty+`"`, Quote(forty))
+	require.Equal(t, `"`+forty+`"…`, Quote(forty+"x"))
+	require.Equal(t, `"a\x1b[31m\u202e\xff"`, Quote("a\x1b[31m\u202e\xff"))
 }

@@ -46,20 +46,100 @@ func TestCommandMemoryIsBounded(t *testing.T) {
 	lock := s.command(&Lock{})
 	s.send(t, lock, "locked")
 	s.does(t, &Unlock{}, "unlocked")
+	// put: the fold is compared once, at the end, and not after each of so many commits.
 	for revision := range int64(3 * remembered) {
-		s.does(t, holds(basf, "1", revision+1), "position_recorded")
+		s.put(t, s.command(holds(basf, "1", revision+1)))
 	}
 	s.send(t, lock, "")
 	a := s.agg.(*Account)
 	require.Len(t, a.recentFacts, remembered)
 
 	for i := range remembered - 2 {
-		s.does(t, &RenameAccount{Name: fmt.Sprintf("name %d", i)}, "renamed")
+		s.put(t, s.command(&RenameAccount{Name: fmt.Sprintf("name %d", i)}))
 	}
+	require.Equal(t, fmt.Sprintf("name %d", remembered-3), a.Name)
 	s.send(t, lock, "")
 	s.does(t, &RenameAccount{Name: "one more"}, "renamed")
 	require.Len(t, a.recent, remembered)
 	s.send(t, lock, "locked")
+	require.Equal(t, s.agg, s.replay(t, len(s.lines)))
+}
+
+// TestFactsAreRememberedApart: a fact takes no room from the other commands, also when it ends a closing or comes after it.
+func TestFactsAreRememberedApart(t *testing.T) {
+	for _, s := range []*stage{closingAccount(t), closingGroup(t)} {
+		l := lifecycleOf(s.agg)
+		count := func(p Payload, facts, others int) {
+			t.Helper()
+			f, o := len(l.recentFacts), len(l.recent)
+			events, refusal := s.try(t, s.command(p))
+			require.Nil(t, refusal)
+			require.NotEmpty(t, events)
+			require.Equal(t, []int{facts, others}, []int{len(l.recentFacts) - f, len(l.recent) - o}, names(events))
+		}
+		count(&Lock{}, 0, 1)
+		count(&Unlock{}, 0, 1)
+		revision := int64(100)
+		for _, k := range factKinds() {
+			if k.kind == s.ref.Kind {
+				revision++
+				count(k.make(true, revision), 1, 0)
+				count(k.make(false, revision+100), 1, 0)
+			}
+		}
+		if s.ref.Kind == KindAccountGroup {
+			count(closureOf(firstAccount), 1, 0)
+		}
+		require.Equal(t, StatusClosed, s.agg.Status())
+		for _, k := range factKinds() {
+			if k.kind == s.ref.Kind {
+				count(k.make(true, revision+1000), 1, 0)
+			}
+		}
+	}
+	for _, kind := range Kinds() {
+		pending := situations(kind)[1].make(t)
+		require.Len(t, lifecycleOf(pending.agg).recent, 1, "its opening, PENDING_APPROVAL")
+	}
+	for _, s := range []*stage{activeAccount(t), activeGroup(t)} {
+		require.Len(t, lifecycleOf(s.agg).recent, 1, "its opening")
+		require.Empty(t, lifecycleOf(s.agg).recentFacts)
+		// A request that ends at once is a command, though it ends with what only follows from it.
+		s.does(t, commands(s.ref.Kind)["request_closure"](s), "closing_initiated, closed")
+		require.Len(t, lifecycleOf(s.agg).recent, 2)
+		require.Empty(t, lifecycleOf(s.agg).recentFacts)
+	}
+}
+
+// TestCopiesDiverge: a state that is kept is decided upon by several at a time, so that no copy may write where another reads.
+func TestCopiesDiverge(t *testing.T) {
+	for _, s := range []*stage{closedAccount(t), closedGroup(t)} {
+		k := factKinds()[0]
+		if s.ref.Kind == KindAccountGroup {
+			k = factKinds()[2]
+		}
+		// Three of each leave room behind the slices, where an append writes without moving them.
+		for revision := range int64(3) {
+			s.does(t, k.make(true, 10+revision), k.event+", reconciliation_required")
+		}
+		one, other := s.agg.Copy(), s.agg.Copy()
+		apply := func(agg Aggregate, p Payload, id string) *Lifecycle {
+			c := s.command(p)
+			c.ID = id
+			events, err := agg.Decide(c)
+			require.NoError(t, err)
+			agg.Apply(c.Meta(), events)
+			return lifecycleOf(agg)
+		}
+		first := apply(one, k.make(true, 20), owner)
+		kept := first.Reconciliations()[3]
+		second := apply(other, k.make(true, 30), child)
+		require.True(t, first.knows(owner))
+		require.False(t, first.knows(child), "the one learned what the other did")
+		require.True(t, second.knows(child))
+		require.Equal(t, kept, first.Reconciliations()[3], "the other wrote into the one")
+		require.Len(t, lifecycleOf(s.agg).Reconciliations(), 3)
+	}
 }
 
 // TestRefusedCommandsAreNotRemembered: what was refused may be sent again, and then counts.

@@ -250,6 +250,11 @@ func TestRightValues(t *testing.T) {
 		p.Type, p.TaxResidencies = groupType, strings.Fields(countries)[:10]
 		require.NoError(t, p.Validate())
 	}
+	crowd := openGroup()
+	for i := range 9 {
+		crowd.Users = append(crowd.Users, Party{ID: DeriveID("user", fmt.Sprint(i)), Type: Guardian})
+	}
+	require.NoError(t, crowd.Validate(), "ten users")
 	family := openGroup()
 	family.Users = []Party{{guardian, Guardian}, {child, Child}}
 	require.NoError(t, family.Validate())

@@ -14,6 +14,12 @@ func hook() Webhook {
 // TestWebhookValidation has a bad value for each field of a subscription.
 func TestWebhookValidation(t *testing.T) {
 	require.NoError(t, hook().Validate())
+	for _, config := range []WebhookConfig{{"1s", 100}, {"30s", 1 << 20}, {"1500ms", 4096}} {
+		w := hook()
+		w.URL = "https://bank.example/" + strings.Repeat("x", 2048-len("https://bank.example/"))
+		w.Config = config
+		require.NoError(t, w.Validate())
+	}
 	for _, b := range badTexts {
 		w := hook()
 		w.Title = b.value.(string)

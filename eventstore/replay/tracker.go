@@ -38,7 +38,8 @@ func NewTracker(log *eventstore.Log, limit int) *Tracker {
 func (t *Tracker) After(ctx context.Context, c eventstore.Recorded) (domain.Aggregate, []domain.Event, error) {
 	ref := domain.Ref{Kind: domain.Kind(c.Aggregate), ID: c.AggregateID}
 	known := t.lookup(ref)
-	if known == nil || known.head.Sequence >= c.Sequence || known.head.Version != c.Version-1 {
+	// Only the state that the commit itself names as the one before it will do: not an older one, and not a later one.
+	if known == nil || known.head.Hash != c.PrevHash {
 		var err error
 		if known, err = t.load(ctx, ref, c); err != nil {
 			t.forget(ref)

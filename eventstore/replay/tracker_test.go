@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"closure/domain"
@@ -118,6 +119,31 @@ func TestTrackerReadsWhatItDoesNotKeepOnly(t *testing.T) {
 	require.Equal(t, before, conn.Stats().OutMsgs, "in the order of the log, each state begins with its first commit")
 	a.mustTrack(tracker, 4)
 	require.NotEqual(t, before, conn.Stats().OutMsgs, "an old state is not kept, and has to be read")
+}
+
+// What goes first is what was not asked for the longest.
+func TestTrackerLetsTheLeastRecentlyUsedGo(t *testing.T) {
+	t.Parallel()
+	a := newAuthor(t)
+	group := func() domain.Ref { return domain.Ref{Kind: domain.KindAccountGroup, ID: uuid.NewString()} }
+	often, once, other := group(), group(), group()
+	open := &domain.OpenAccountGroup{Users: []domain.Party{{ID: owner, Type: domain.Owner}}, Type: "PERSONAL"}
+	a.write(often, open)
+	a.write(once, open)
+	a.write(often, &domain.Lock{})
+	a.write(other, open)
+	a.write(often, &domain.Unlock{})
+	a.write(once, &domain.Lock{})
+	tracker := NewTracker(a.log, 2)
+	for place := range 4 {
+		a.mustTrack(tracker, place)
+	}
+	conn := a.log.Conn()
+	before := conn.Stats().OutMsgs
+	a.mustTrack(tracker, 4)
+	require.Equal(t, before, conn.Stats().OutMsgs, "it was used last but one, and is not kept")
+	a.mustTrack(tracker, 5)
+	require.NotEqual(t, before, conn.Stats().OutMsgs)
 }
 
 // An error leaves nothing behind: what comes next is as if it had not been.

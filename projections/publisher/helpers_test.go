@@ -189,6 +189,18 @@ func (a *author) publisher() *Publisher {
 	return p
 }
 
+// events lists what the log has to be published as.
+func (a *author) events(p *Publisher) []event {
+	a.t.Helper()
+	var events []event
+	for _, c := range a.all {
+		more, err := p.eventsOf(testContext(a.t), c)
+		require.NoError(a.t, err)
+		events = append(events, more...)
+	}
+	return events
+}
+
 // start starts a publisher that is stopped with the test.
 func (a *author) start(cfg Config) *Publisher {
 	a.t.Helper()

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -63,7 +62,7 @@ func TestPublishersAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for next := 0; next < len(a.all); {
 				// Runs of any length, so that single publishes and batches meet.
-				n := min(1+random.IntN(40), len(a.all)-next)
+				n := min(1+random.IntN(80), len(a.all)-next)
 				if err := p.handle(testContext(t), a.all[next:next+n]); err != nil {
 					refused[i]++
 					continue
@@ -79,76 +78,6 @@ func TestPublishersAtOnce(t *testing.T) {
 		total += n
 	}
 	require.NotZero(t, total, "they never met; the test shows nothing")
-}
-
-// A crash anywhere between two publishes: what is there is skipped, what is missing follows.
-func TestACrashBetweenPublishes(t *testing.T) {
-	t.Parallel()
-	a := newAuthor(t)
-	a.wholeStory()
-	wanted := a.wanted()
-	for crashed := range len(wanted) + 1 {
-		// A stream that is empty again; its publishers have nothing else to remember.
-		if crashed > 0 {
-			require.NoError(t, a.log.JetStream().DeleteStream(testContext(t), eventstore.StreamEvents))
-		}
-		p := a.publisher()
-		var events []event
-		for _, c := range a.all {
-			more, err := p.eventsOf(testContext(t), c)
-			require.NoError(t, err)
-			events = append(events, more...)
-		}
-		require.NoError(t, p.publishSingly(testContext(t), events[:crashed], map[string]published{}))
-		require.Equal(t, wanted[:crashed:crashed], append([]place{}, a.published()...))
-
-		require.NoError(t, a.publisher().handle(testContext(t), a.all))
-		require.Equal(t, wanted, a.published(), "crashed after %d", crashed)
-	}
-}
-
-// A flood of refused commands in the same stream does not hold up the publisher: its guards are its own subjects.
-func TestOthersWriteInBetween(t *testing.T) {
-	t.Parallel()
-	a := newAuthor(t)
-	a.wholeStory()
-	p := a.publisher()
-	a.reject()
-	for _, c := range a.all {
-		// The events are decided, something comes in between, and they are published on what was seen before.
-		events, err := p.eventsOf(testContext(t), c)
-		require.NoError(t, err)
-		last, err := p.lastOf(testContext(t), events)
-		require.NoError(t, err)
-		a.reject()
-		if c.Sequence%2 == 0 && len(events) > 0 {
-			require.NoError(t, p.publishBatch(testContext(t), events, last))
-		} else {
-			require.NoError(t, p.publishSingly(testContext(t), events, last))
-		}
-		a.reject()
-	}
-	require.Equal(t, a.wanted(), a.published())
-	require.Len(t, a.out(), len(a.wanted())+1+2*len(a.all))
-}
-
-// A guard that does not hold any more refuses a batch as a whole.
-func TestABatchIsPublishedAsAWholeOrNotAtAll(t *testing.T) {
-	t.Parallel()
-	a := newAuthor(t)
-	a.wholeStory()
-	p := a.publisher()
-	var events []event
-	for _, c := range a.all {
-		more, err := p.eventsOf(testContext(t), c)
-		require.NoError(t, err)
-		events = append(events, more...)
-	}
-	nothing := map[string]published{}
-	require.NoError(t, p.publishSingly(testContext(t), events[len(events)-1:], nothing))
-	var api *jetstream.APIError
-	require.ErrorAs(t, p.publishBatch(testContext(t), events, map[string]published{}), &api)
-	require.Len(t, a.out(), 1)
 }
 
 // A publisher that is far behind writes in batches, and each event shows its resource as it was at its commit.
@@ -186,6 +115,25 @@ func TestABacklog(t *testing.T) {
 	require.Less(t, singly, backlog/10, "events that went singly")
 }
 
+// Also a publisher that begins in the middle, knowing nothing, shows each resource as it was at the commit, not as it is.
+func TestTheBodyIsAsOfTheCommit(t *testing.T) {
+	t.Parallel()
+	a := newAuthor(t)
+	a.open()
+	for i := len(a.all); i < 15; i++ {
+		a.write(someAccount, &domain.RenameAccount{Name: fmt.Sprintf("Depot %d", i+1)})
+	}
+	for i := range a.all {
+		require.NoError(t, a.publisher().handle(testContext(t), a.all[i:i+1]))
+	}
+	for _, msg := range a.out() {
+		if msg.Header.Get(headerType) == domain.PublishedAccountUpdated {
+			require.Contains(t, string(msg.Data), `"name":"Depot `+msg.Header.Get(headerLogSequence)+`"`)
+		}
+	}
+	require.Equal(t, a.wanted(), a.published())
+}
+
 // A commit that cannot be read is not skipped: all before it is published, and nothing behind it.
 func TestACommitThatCannotBeReadStopsThePublisher(t *testing.T) {
 	t.Parallel()
@@ -213,7 +161,12 @@ func TestACommitThatCannotBeReadStopsThePublisher(t *testing.T) {
 			spoil(a)
 			behind(a)
 			tried := make(chan string, 100)
-			p := a.start(Config{Logger: slog.New(slog.NewTextHandler(writerFunc(func(line []byte) { tried <- string(line) }), nil))})
+			p := a.start(Config{Logger: slog.New(slog.NewTextHandler(writerFunc(func(line []byte) {
+				select {
+				case tried <- string(line):
+				default: // enough is known
+				}
+			}), nil))})
 			// It has tried, and tried again.
 			for tries := 0; tries < 3; {
 				select {
@@ -239,22 +192,6 @@ type writerFunc func([]byte)
 func (f writerFunc) Write(line []byte) (int, error) {
 	f(line)
 	return len(line), nil
-}
-
-// What stands on a subject of the publisher and is not from a publisher is an error, and never overwritten or overlooked.
-func TestAMessageThatNoPublisherWrote(t *testing.T) {
-	t.Parallel()
-	a := newAuthor(t)
-	a.open()
-	p := a.publisher()
-	for _, headers := range []nats.Header{{}, {headerLogSequence: {"1"}}, {headerLogSequence: {"x"}, headerIndex: {"0"}}} {
-		msg := nats.NewMsg(eventstore.EventSubject(someClient, domain.PublishedAccountCreated, someAccount.ID))
-		msg.Header = headers
-		_, err := p.js.PublishMsg(testContext(t), msg)
-		require.NoError(t, err)
-		require.ErrorContains(t, p.handle(testContext(t), a.all[2:]), "not written by a publisher")
-	}
-	require.Len(t, a.out(), 3)
 }
 
 // Of two publishers one is active; the other follows its progress, and takes over.

@@ -31,6 +31,50 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// BenchmarkCatchUp measures how fast a publisher gets through a backlog of 2000 commits, by the disk's part in it.
+func BenchmarkCatchUp(b *testing.B) {
+	const backlog = 2000
+	for _, sync := range []bool{true, false} {
+		b.Run(fmt.Sprintf("sync=%t", sync), func(b *testing.B) {
+			dir := b.TempDir()
+			server, err := embedded.Start(embedded.Config{Dir: dir, NoSync: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			a := authorOn(b, server)
+			a.open()
+			for i := len(a.all); i < backlog; i++ {
+				a.write(someAccount, &domain.RenameAccount{Name: fmt.Sprintf("Depot %d", i)})
+			}
+			a.log.Conn().Close()
+			server.Shutdown()
+			if a.server, err = embedded.Start(embedded.Config{Dir: dir, NoSync: !sync}); err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(a.server.Shutdown)
+			a.log = a.connect()
+			for b.Loop() {
+				b.StopTimer()
+				// From the beginning, into a stream that is empty.
+				_ = a.log.JetStream().DeleteConsumer(b.Context(), eventstore.StreamLog, "publisher")
+				_ = a.log.JetStream().DeleteStream(b.Context(), eventstore.StreamEvents)
+				p := New(Config{Log: a.connect()})
+				b.StartTimer()
+				if err := p.Start(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				if err := p.WaitFor(b.Context(), backlog); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				stop(b, p)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.N)*backlog/b.Elapsed().Seconds(), "commits/s")
+		})
+	}
+}
+
 func benchmarkPublish(b *testing.B, sync bool, n int, publish func(*Publisher, context.Context, []event, map[string]published) error) {
 	server, err := embedded.Start(embedded.Config{Dir: b.TempDir(), NoSync: !sync})
 	if err != nil {

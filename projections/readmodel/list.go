@@ -46,14 +46,14 @@ func list[T any](ctx context.Context, m *Model, of listing, clientID, userID str
 	if err := tx.QueryRowContext(ctx, countQuery(of, userID != ""), where...).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("read model: count %s: %w", of, err)
 	}
-	data, err := readPage[T](ctx, r.db.read, pageQuery(of, userID != "", page), append(where, page.Limit, page.Offset))
+	data, err := readPage[T](ctx, tx, pageQuery(of, userID != "", page), append(where, page.Limit, page.Offset))
 	if err != nil {
 		return nil, 0, fmt.Errorf("read model: list %s: %w", of, err)
 	}
 	return data, total, nil
 }
 
-func readPage[T any](ctx context.Context, tx *sql.DB, query string, args []any) ([]T, error) {
+func readPage[T any](ctx context.Context, tx *sql.Tx, query string, args []any) ([]T, error) {
 	found, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

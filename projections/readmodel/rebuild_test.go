@@ -152,14 +152,34 @@ func TestRebuild(t *testing.T) {
 			}
 		}, "level=INFO msg=\"building the read model from the log\""},
 		"deleted, and its write-ahead log is not": {func(t *testing.T, path string) {
-			if err := errors.Join(os.Rename(path, path+"-wal"), os.WriteFile(path+"-shm", make([]byte, 32768), 0o600)); err != nil {
+			db := openFile(t, path)
+			if _, err := db.ExecContext(testContext(t), `UPDATE account SET updated_at = '9999'`); err != nil {
+				t.Fatal(err)
+			}
+			wal, err := os.ReadFile(path + "-wal")
+			if err != nil || len(wal) == 0 {
+				t.Fatalf("no write-ahead log: %v", err)
+			}
+			if err := errors.Join(db.Close(), os.Remove(path), os.WriteFile(path+"-wal", wal, 0o600)); err != nil {
 				t.Fatal(err)
 			}
 		}, "it is missing"},
 		"empty":          {func(t *testing.T, path string) { truncate(t, path, 0) }, "it is missing"},
 		"all garbage":    {func(t *testing.T, path string) { overwrite(t, path, 0, size(t, path)) }, "level=WARN"},
 		"garbage inside": {func(t *testing.T, path string) { overwrite(t, path, 4096, size(t, path)-4096) }, "level=WARN"},
-		"cut in half":    {func(t *testing.T, path string) { truncate(t, path, size(t, path)/2) }, "level=WARN"},
+		"garbage in a table": {func(t *testing.T, path string) {
+			db := openFile(t, path)
+			var page, pageSize int64
+			const query = `SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'report_updated_at'`
+			if err := db.QueryRowContext(testContext(t), query).Scan(&page, &pageSize); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			overwrite(t, path, (page-1)*pageSize, pageSize)
+		}, "it is damaged"},
+		"cut in half": {func(t *testing.T, path string) { truncate(t, path, size(t, path)/2) }, "level=WARN"},
 		"another version": {func(t *testing.T, path string) {
 			change(t, path, `PRAGMA user_version = 4711`)
 		}, "its version is 4711"},

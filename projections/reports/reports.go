@@ -54,6 +54,13 @@ func New(cfg Config) *Service {
 
 // Start creates the object store when it is missing, and follows the log until Stop.
 func (s *Service) Start(ctx context.Context) error {
+	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	return s.follower.Start(ctx)
+}
+
+func (s *Service) openStore(ctx context.Context) error {
 	objects, err := s.cfg.Log.JetStream().CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 		Bucket: Bucket, Description: "closure: reports as PDF", Storage: jetstream.FileStorage, Replicas: max(s.cfg.Replicas, 1),
 	})
@@ -61,7 +68,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return fmt.Errorf("object store %s: %w", Bucket, err)
 	}
 	s.objects = objects
-	return s.follower.Start(ctx)
+	return nil
 }
 
 // Stop finishes what is in hand.
@@ -166,20 +173,19 @@ func (s *Service) PDF(ctx context.Context, clientID, id string) (domain.ReportRe
 
 func (s *Service) find(ctx context.Context, clientID, id string) (domain.ReportResource, domain.Report, error) {
 	missing := &domain.Refusal{Kind: domain.NotFound, Detail: "there is no report with the id " + id}
-	o, err := s.lookup(ctx, id)
-	if errors.Is(err, jetstream.ErrObjectNotFound) || (err == nil && o.clientID != clientID) {
+	groupID, err := s.groupOf(ctx, id)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return domain.ReportResource{}, domain.Report{}, missing
 	}
 	if err != nil {
 		return domain.ReportResource{}, domain.Report{}, fmt.Errorf("look up report %s: %w", id, err)
 	}
-	state, _, err := replay.Latest(ctx, s.cfg.Log, domain.Ref{Kind: domain.KindAccountGroup, ID: o.groupID})
+	state, _, err := replay.Latest(ctx, s.cfg.Log, domain.Ref{Kind: domain.KindAccountGroup, ID: groupID})
 	if err != nil {
 		return domain.ReportResource{}, domain.Report{}, err
 	}
 	group := state.(*domain.AccountGroup)
 	report, ok := group.Report(id)
-	// The object store only says where to look; whose report it is, the log says.
 	if !ok || group.Client() != clientID {
 		return domain.ReportResource{}, domain.Report{}, missing
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// object is what the object store says of a report: enough to find its group.
+// object is what the object store is told of a report: enough to find its group, and for an operator to find its client.
 type object struct {
 	id, clientID, groupID string
 }
@@ -44,12 +44,14 @@ func (s *Service) store(ctx context.Context, o object, pdf []byte) (sum string, 
 	return sum, nil
 }
 
-func (s *Service) lookup(ctx context.Context, id string) (object, error) {
+// groupOf tells where to look for a report. The store is no authority: that the report is there, and whose it is, the
+// group says.
+func (s *Service) groupOf(ctx context.Context, id string) (groupID string, err error) {
 	info, err := s.objects.GetInfo(ctx, id)
 	if err != nil {
-		return object{}, err
+		return "", err
 	}
-	return object{id: id, clientID: info.Metadata[metaClient], groupID: info.Metadata[metaGroup]}, nil
+	return info.Metadata[metaGroup], nil
 }
 
 func checksum(pdf []byte) string {

@@ -51,12 +51,23 @@ func (p *pause) wait(ctx context.Context) bool {
 	}
 }
 
-// insist repeats a request that may well succeed in a moment, until the context ends.
+// tryWithin bounds one request: in a cluster that is electing a leader nobody may answer it, ever.
+const tryWithin = 2 * time.Second
+
+// insist repeats a request that may well succeed in a moment, until the context ends. The request has to be one that may be
+// made twice.
 func insist[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
 	for p := newPause(); ; {
-		v, err := try(ctx)
+		v, err := once(ctx, try)
 		if err == nil || !transient(err) || !p.wait(ctx) {
 			return v, err
 		}
 	}
+}
+
+// once makes a request within its bound.
+func once[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryWithin)
+	defer cancel()
+	return try(ctx)
 }

@@ -1,6 +1,7 @@
 package webhooks
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,7 +101,9 @@ func (s *Service) read(ctx context.Context, clientID, id string) (subscription, 
 	if err != nil {
 		return subscription{}, err
 	}
-	entry, err := kv.Get(ctx, key(clientID, id))
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	entry, err := insist(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key(clientID, id)) })
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return subscription{}, missing(id)
 	}
@@ -121,7 +124,14 @@ func (s *Service) write(ctx context.Context, sub subscription) (subscription, er
 	if err != nil {
 		return sub, fmt.Errorf("subscription %s: %w", sub.key(), err)
 	}
-	revision, err := kv.Update(ctx, sub.key(), value, sub.revision)
+	revision, err := once(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, sub.key(), value, sub.revision) })
+	if err != nil && transient(err) {
+		// Written or not? The time of the change makes the value one of a kind.
+		entry, readErr := insist(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, sub.key()) })
+		if readErr == nil && bytes.Equal(entry.Value(), value) {
+			revision, err = entry.Revision(), nil
+		}
+	}
 	if err != nil {
 		return sub, unavailable("write the subscription", err)
 	}

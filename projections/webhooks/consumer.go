@@ -22,8 +22,6 @@ const (
 	ackMargin = 2 * time.Second
 	// metaRevision is the revision of the entry that a consumer was made to fit.
 	metaRevision = "closure-revision"
-	// consumerTries bounds the attempts to make a consumer fit while another process does the same.
-	consumerTries = 5
 )
 
 // errGone: the subscription was deleted.
@@ -70,32 +68,60 @@ func fits(have, want jetstream.ConsumerConfig) bool {
 		have.MaxAckPending == want.MaxAckPending && have.MaxDeliver == want.MaxDeliver
 }
 
-// ensureConsumer makes the consumer fit the subscription, and gives it back. It may be done any number of times, by any
-// number of processes. One that fits a newer revision is left as it is: narrowing it again, even for a moment, could make
-// it pass over an event. errGone: the subscription was deleted, and nothing was made.
-func (s *Service) ensureConsumer(ctx context.Context, sub subscription) (jetstream.Consumer, error) {
-	want := s.consumerConfig(sub)
-	var lost error
-	for range consumerTries {
-		consumer, err := s.js.Consumer(ctx, eventstore.StreamEvents, want.Durable)
-		switch {
-		case errors.Is(err, jetstream.ErrConsumerNotFound):
-			// Making a consumer for a deleted subscription would deliver everything from its beginning on.
-			if _, err := s.read(ctx, sub.clientID, sub.ID); isMissing(err) {
-				return nil, errGone
-			} else if err != nil {
-				return nil, err
-			}
-			consumer, err = s.js.CreateConsumer(ctx, eventstore.StreamEvents, want)
-		case err == nil && !fits(consumer.CachedInfo().Config, want) && revisionOf(consumer) <= sub.revision:
-			consumer, err = s.js.UpdateConsumer(ctx, eventstore.StreamEvents, want)
+// ensureConsumer makes the consumer fit the subscription, and returns when it does. It may be done any number of times, by
+// any number of processes. One that fits a newer revision is left as it is: narrowing it again, even for a moment, could
+// make it pass over an event. errGone: the subscription was deleted, and nothing was made.
+func (s *Service) ensureConsumer(ctx context.Context, sub subscription) error {
+	for try, p := 1, newPause(); ; try++ {
+		// In a cluster the word that it was changed may come before the server that delivers knows of it. Only what that
+		// one says of its consumer counts, so it is asked once more, and again if need be.
+		if try > 2 && !p.wait(ctx) {
+			return ctx.Err()
 		}
-		if !errors.Is(err, jetstream.ErrConsumerExists) && !errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
-			return consumer, err
+		if changed, err := s.fitConsumer(ctx, sub); err != nil || !changed {
+			return err
 		}
-		lost = err // to another process, in between
 	}
-	return nil, lost
+}
+
+// fitConsumer makes or changes the consumer, if that has to be.
+func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bool, err error) {
+	fitting, err := s.fitting(ctx, sub)
+	if fitting {
+		return false, nil
+	}
+	want := s.consumerConfig(sub)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		// Making a consumer for a deleted subscription would deliver everything from its beginning on.
+		if _, err := s.read(ctx, sub.clientID, sub.ID); isMissing(err) {
+			return false, errGone
+		} else if err != nil {
+			return false, err
+		}
+		_, err = once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+			return s.js.CreateConsumer(ctx, eventstore.StreamEvents, want)
+		})
+	case err == nil:
+		_, err = once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+			return s.js.UpdateConsumer(ctx, eventstore.StreamEvents, want)
+		})
+	}
+	if errors.Is(err, jetstream.ErrConsumerExists) || errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
+		return true, nil // by another process, in between
+	}
+	return true, err
+}
+
+// fitting asks the server whether the consumer fits the subscription, or a newer revision of it.
+func (s *Service) fitting(ctx context.Context, sub subscription) (bool, error) {
+	consumer, err := once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return s.js.Consumer(ctx, eventstore.StreamEvents, consumerName(sub.ID))
+	})
+	if err != nil {
+		return false, err
+	}
+	return fits(consumer.CachedInfo().Config, s.consumerConfig(sub)) || revisionOf(consumer) > sub.revision, nil
 }
 
 func revisionOf(c jetstream.Consumer) uint64 {
@@ -108,7 +134,9 @@ func revisionOf(c jetstream.Consumer) uint64 {
 
 // removeConsumer removes the consumer of a subscription that was deleted. One that is not there is no error.
 func (s *Service) removeConsumer(ctx context.Context, id string) error {
-	err := s.js.DeleteConsumer(ctx, eventstore.StreamEvents, consumerName(id))
+	_, err := once(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.js.DeleteConsumer(ctx, eventstore.StreamEvents, consumerName(id))
+	})
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil
 	}

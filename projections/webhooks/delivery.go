@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
 // event is a published event (CONTRACT: A published event) as a delivery shows it.
@@ -21,13 +21,13 @@ type event struct {
 }
 
 // readEvent reads a message of CLOSURE_EVENTS. An error means that it was not written by an engine.
-func readEvent(msg jetstream.Msg) (event, error) {
-	e := event{object: msg.Data()}
+func readEvent(msg *nats.Msg) (event, error) {
+	e := event{object: msg.Data}
 	for _, h := range []struct {
 		name string
 		into *string
 	}{{"ce-id", &e.ID}, {"ce-time", &e.CreatedAt}, {"ce-type", &e.Type}} {
-		if *h.into = msg.Headers().Get(h.name); *h.into == "" {
+		if *h.into = msg.Header.Get(h.name); *h.into == "" {
 			return e, fmt.Errorf("the header %s is missing", h.name)
 		}
 	}
@@ -57,7 +57,7 @@ func payload(e event, webhookID string) ([]byte, error) {
 
 // deliver makes one attempt, and tells the server how it went. The server counts the attempts, so that the count outlives
 // this process.
-func (s *Service) deliver(sub subscription, msg jetstream.Msg) {
+func (s *Service) deliver(sub subscription, msg *nats.Msg) {
 	log := s.cfg.Logger.With("webhook", sub.ID)
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -72,22 +72,22 @@ func (s *Service) deliver(sub subscription, msg jetstream.Msg) {
 	}
 	if err != nil {
 		// It would fail for ever and hold up what is behind it. The stream keeps it.
-		log.Error("webhooks: passing over a message that no engine has written", "subject", msg.Subject(), "error", err)
-		s.settle(log, msg.TermWithReason("not a published event"))
+		log.Error("webhooks: passing over a message that no engine has written", "subject", msg.Subject, "error", err)
+		s.settle(log, msg.Term())
 		return
 	}
 	failure := s.post(sub.URL, body)
 	if failure == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), finishWithin)
 		defer cancel()
-		s.settle(log.With("event", e.ID), msg.DoubleAck(ctx))
+		s.settle(log.With("event", e.ID), msg.AckSync(nats.Context(ctx)))
 		return
 	}
 	s.retry(log.With("event", e.ID), msg, int(meta.NumDelivered), failure)
 }
 
 // retry has the server deliver the event again, when the back-off of this attempt is over.
-func (s *Service) retry(log *slog.Logger, msg jetstream.Msg, attempt int, failure error) {
+func (s *Service) retry(log *slog.Logger, msg *nats.Msg, attempt int, failure error) {
 	if s.working.Err() != nil {
 		log.Info("webhooks: an attempt was cut short by the end of the engine", "attempt", attempt)
 		s.settle(log, msg.Nak())

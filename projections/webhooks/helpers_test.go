@@ -48,20 +48,26 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	return newRigOn(t, embeddedtest.Server(t).ClientURL())
+	return newRigOn(t, embeddedtest.Server(t).ClientURL(), 1)
 }
 
-func newRigOn(t testing.TB, url string) *rig {
+func newRigOn(t testing.TB, url string, replicas int) *rig {
 	t.Helper()
 	r := &rig{t: t, url: url, client: uuid.NewString()}
-	r.log = r.openLog(embeddedtest.ConnectURL(t, url))
+	r.log = r.openLog(r.connect())
 	// As the publisher makes it.
 	_, err := r.log.JetStream().CreateOrUpdateStream(testContext(t), jetstream.StreamConfig{
 		Name: eventstore.StreamEvents, Subjects: []string{eventstore.EventSubjects}, Storage: jetstream.FileStorage,
-		Retention: jetstream.LimitsPolicy, Replicas: 1, AllowDirect: true, AllowAtomicPublish: true,
+		Retention: jetstream.LimitsPolicy, Replicas: replicas, AllowDirect: true, AllowAtomicPublish: true,
 	})
 	require.NoError(t, err)
 	return r
+}
+
+// connect gives a connection that comes back soon after it was lost.
+func (r *rig) connect() *nats.Conn {
+	r.t.Helper()
+	return embeddedtest.ConnectURL(r.t, r.url, nats.ReconnectWait(50*time.Millisecond))
 }
 
 func (r *rig) openLog(nc *nats.Conn) *eventstore.Log {
@@ -133,8 +139,14 @@ func (r *rig) publishFor(client, eventType, object string) string {
 	} {
 		msg.Header.Set(name, value)
 	}
-	_, err := r.log.JetStream().PublishMsg(testContext(r.t), msg)
-	require.NoError(r.t, err)
+	msg.Header.Set(jetstream.MsgIDHeader, id)
+	// A server that is just coming up may need a second try; the id keeps that from being a second event.
+	eventually(r.t, "acknowledgement of the event", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_, err := r.log.JetStream().PublishMsg(ctx, msg)
+		return err == nil
+	})
 	return id
 }
 
@@ -152,14 +164,17 @@ func (r *rig) publishMany(n int) []string {
 
 // consumer gives what the server says of a subscription's consumer.
 func (r *rig) consumer(id string) (*jetstream.ConsumerInfo, error) {
-	c, err := r.log.JetStream().Consumer(testContext(r.t), eventstore.StreamEvents, "webhook-"+id)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c, err := r.log.JetStream().Consumer(ctx, eventstore.StreamEvents, "webhook-"+id)
 	if err != nil {
 		return nil, err
 	}
 	return c.CachedInfo(), nil
 }
 
-// awaitSettled waits until nothing of the subscription is left to deliver or to acknowledge.
+// awaitSettled waits until nothing of the subscription is left to deliver or to acknowledge. The server counts what was
+// published a moment ago a moment later: the last event has to have come before.
 func (r *rig) awaitSettled(id string) {
 	r.t.Helper()
 	eventually(r.t, "end of all deliveries", func() bool {
@@ -171,11 +186,11 @@ func (r *rig) awaitSettled(id string) {
 
 // request is one request that a receiver got.
 type request struct {
-	method, path string
-	header       http.Header
-	body         []byte
-	event        string // the id of the event in it
-	webhook      string
+	method, path, remote string
+	header               http.Header
+	body                 []byte
+	event                string // the id of the event in it
+	webhook              string
 }
 
 // receiver is an endpoint. It answers each request by its plan.
@@ -204,7 +219,7 @@ func (e *receiver) serve(w http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		return // cut short: as if it had not come
 	}
-	r := request{method: q.Method, path: q.URL.Path, header: q.Header, body: body}
+	r := request{method: q.Method, path: q.URL.Path, remote: q.RemoteAddr, header: q.Header, body: body}
 	var envelope struct {
 		Payload []struct {
 			ID        string `json:"id"`
@@ -227,11 +242,18 @@ func (e *receiver) serve(w http.ResponseWriter, q *http.Request) {
 	e.plan(n, w, q)
 }
 
-// requests are those so far, and a channel that closes with the next one.
-func (e *receiver) requests() ([]request, <-chan struct{}) {
+// requests are those so far.
+func (e *receiver) requests() []request {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return append([]request{}, e.got...), e.more
+	return append([]request{}, e.got...)
+}
+
+// state is the number of requests so far, and a channel that closes with the next one.
+func (e *receiver) state() (int, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.got), e.more
 }
 
 // await waits for n requests.
@@ -240,14 +262,14 @@ func (e *receiver) await(n int) []request {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
-		got, more := e.requests()
-		if len(got) >= n {
-			return got
+		got, more := e.state()
+		if got >= n {
+			return e.requests()
 		}
 		select {
 		case <-more:
 		case <-timeout.C:
-			e.t.Fatalf("%d requests came within %s, want %d", len(got), patience, n)
+			e.t.Fatalf("%d requests came within %s, want %d", got, patience, n)
 		}
 	}
 }

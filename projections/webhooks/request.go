@@ -29,7 +29,7 @@ func clientOf(cfg Config) *http.Client {
 		DialContext:            (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    8, // subscriptions may share a host
+		MaxIdleConnsPerHost:    100, // subscriptions may share a host
 		IdleConnTimeout:        idleConnTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 		DisableCompression:     true, // answers are not read for what they say

@@ -3,21 +3,8 @@ package webhooks
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
-)
-
-const (
-	// pullExpiry and pullHeartbeat are how long a request for events waits, and how often the server says meanwhile that it
-	// still has it. Two heartbeats missing and the request is made again.
-	pullExpiry    = time.Minute
-	pullHeartbeat = 10 * time.Second
-	// pullMessages is the room between the server and a runner. There is never more than one event in it. The rest is for
-	// the six heartbeats of one request: they may come while the runner waits for an endpoint, and what finds no room is
-	// lost.
-	pullMessages = 16
 )
 
 // runner delivers to one subscription, one event after the other.
@@ -50,6 +37,13 @@ func (r *runner) set(sub subscription) {
 		r.sub = sub
 		r.interrupt()
 	}
+}
+
+// again has the runner look at its consumer again, and ask anew.
+func (r *runner) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.interrupt()
 }
 
 // end: the subscription was deleted.
@@ -94,7 +88,12 @@ func (r *runner) run() {
 			p.reset()
 		}
 		if err != nil {
-			r.s.cfg.Logger.Warn("webhooks: cannot get events from the server, trying again", "webhook", r.id, "error", err)
+			// The first time is no news: the consumer was just made, or has moved.
+			level := slog.LevelDebug
+			if p.next > firstPause {
+				level = slog.LevelWarn
+			}
+			r.s.cfg.Logger.Log(session, level, "webhooks: cannot get events from the server, trying again", "webhook", r.id, "error", err)
 			p.wait(session)
 		}
 	}
@@ -107,23 +106,20 @@ func (r *runner) serve(session context.Context, sub subscription) (delivered boo
 			err = nil
 		}
 	}()
-	consumer, err := r.s.ensureConsumer(session, sub)
-	if err != nil {
+	if err := r.s.ensureConsumer(session, sub); err != nil {
 		return false, err
 	}
 	if !sub.Enabled {
 		<-session.Done() // the consumer holds the events
 		return false, nil
 	}
-	// With the threshold there is one request at a time.
-	events, err := consumer.Messages(jetstream.PullMaxMessages(pullMessages), jetstream.PullThresholdMessages(1),
-		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+	events, err := r.s.openFeed(r.id)
 	if err != nil {
 		return false, err
 	}
-	defer giveBack(events)
+	defer events.close()
 	for {
-		msg, err := events.Next(jetstream.NextContext(session))
+		msg, err := events.next(session)
 		if err != nil {
 			return delivered, err
 		}
@@ -132,21 +128,6 @@ func (r *runner) serve(session context.Context, sub subscription) (delivered boo
 		}
 		delivered = true
 		r.s.deliver(sub, msg)
-	}
-}
-
-// giveBack ends the asking for events, and returns what came all the same, so that it does not have to wait until the
-// server misses its acknowledgement.
-func giveBack(events jetstream.MessagesContext) {
-	events.Drain()
-	for {
-		msg, err := events.Next(jetstream.NextMaxWait(finishWithin))
-		if err != nil {
-			return
-		}
-		if msg.Nak() != nil {
-			return // not connected: the server misses it in time
-		}
 	}
 }
 

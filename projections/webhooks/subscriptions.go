@@ -20,8 +20,8 @@ import (
 const (
 	// changeTries bounds the attempts of Update while others change the same subscription.
 	changeTries = 20
-	// ensureWithin bounds the wait for a consumer within a call.
-	ensureWithin = 10 * time.Second
+	// callWithin bounds each step of a call that is repeated until the server answers.
+	callWithin = 10 * time.Second
 )
 
 // Create makes a subscription. It assigns the id and the times. When it returns the subscription is stored and its consumer
@@ -38,12 +38,12 @@ func (s *Service) Create(ctx context.Context, clientID string, w domain.Webhook)
 	w.ID = uuid.NewString()
 	w.CreatedAt = now()
 	w.UpdatedAt = w.CreatedAt
-	stream, err := s.js.Stream(ctx, eventstore.StreamEvents)
+	from, err := s.nextSequence(ctx)
 	if err != nil {
-		return domain.Webhook{}, unavailable("find where a webhook begins", err)
+		return domain.Webhook{}, err
 	}
-	sub := subscription{Webhook: w, FromSequence: stream.CachedInfo().State.LastSeq + 1, clientID: clientID}
-	if sub, err = s.write(ctx, sub); err != nil {
+	sub, err := s.write(ctx, subscription{Webhook: w, FromSequence: from, clientID: clientID})
+	if err != nil {
 		return domain.Webhook{}, err
 	}
 	if err := s.settleConsumer(ctx, sub); err != nil {
@@ -51,6 +51,17 @@ func (s *Service) Create(ctx context.Context, clientID string, w domain.Webhook)
 	}
 	s.apply(sub)
 	return sub.Webhook, nil
+}
+
+// nextSequence is the sequence of the next event that will be published.
+func (s *Service) nextSequence(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	stream, err := insist(ctx, func(ctx context.Context) (jetstream.Stream, error) { return s.js.Stream(ctx, eventstore.StreamEvents) })
+	if err != nil {
+		return 0, unavailable("find where a webhook begins", err)
+	}
+	return stream.CachedInfo().State.LastSeq + 1, nil
 }
 
 // withdraw takes back a subscription that nobody was told of. Should that fail, too, it stays, and the list shows it.
@@ -62,9 +73,14 @@ func (s *Service) withdraw(ctx context.Context, sub subscription) error {
 
 // settleConsumer makes the consumer fit, and waits for that.
 func (s *Service) settleConsumer(ctx context.Context, sub subscription) error {
-	ctx, cancel := context.WithTimeout(ctx, ensureWithin)
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
-	_, err := insist(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return s.ensureConsumer(ctx, sub) })
+	var err error
+	for p := newPause(); ; {
+		if err = s.ensureConsumer(ctx, sub); err == nil || !transient(err) || !p.wait(ctx) {
+			break
+		}
+	}
 	if errors.Is(err, errGone) {
 		return missing(sub.ID)
 	}
@@ -199,7 +215,10 @@ func (s *Service) remove(ctx context.Context, clientID, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := kv.Delete(ctx, key(clientID, id)); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	_, err = insist(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, kv.Delete(ctx, key(clientID, id)) })
+	if err != nil {
 		return unavailable("delete the subscription", err)
 	}
 	s.drop(id)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -80,9 +81,12 @@ func (s *Service) catchUp(ctx context.Context, w *watch) (seen map[string]bool, 
 
 // watch takes in changes until the service stops, with a new watch when one has ended.
 func (s *Service) watch(w *watch) {
+	nc := s.cfg.Log.Conn()
+	connected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(connected)
 	for p := newPause(); ; {
 		if w != nil {
-			err := s.follow(w)
+			err := s.follow(w, connected)
 			w.stop()
 			if err != nil && s.taking.Err() == nil {
 				s.cfg.Logger.Warn("webhooks: watching the subscriptions again", "error", err)
@@ -104,7 +108,7 @@ func (s *Service) watch(w *watch) {
 }
 
 // follow takes in changes until it is time for a new watch.
-func (s *Service) follow(w *watch) error {
+func (s *Service) follow(w *watch, connected <-chan nats.Status) error {
 	anew := time.NewTimer(rewatchEvery)
 	defer anew.Stop()
 	for {
@@ -116,6 +120,14 @@ func (s *Service) follow(w *watch) error {
 			if entry != nil {
 				s.take(entry)
 			}
+		case _, ok := <-connected:
+			if !ok { // the connection is closed for good
+				connected = nil
+				continue
+			}
+			// The connection was lost. The server may have forgotten what it was asked for, and this watch.
+			s.askAgain()
+			return nil
 		case <-anew.C:
 			return nil
 		case <-s.taking.Done():
@@ -191,6 +203,15 @@ func (s *Service) drop(id string) {
 	}
 }
 
+// askAgain has all runners look at their consumers again, and ask anew.
+func (s *Service) askAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runners {
+		r.again()
+	}
+}
+
 // known are the subscriptions of this process.
 func (s *Service) known() []subscription {
 	s.mu.Lock()
@@ -202,26 +223,26 @@ func (s *Service) known() []subscription {
 	return all
 }
 
-// removeOrphans removes consumers whose subscription is gone: whoever deleted it died before it came to the consumer.
-func (s *Service) removeOrphans(ctx context.Context, consumers []string, seen map[string]bool) error {
+// removeOrphans removes consumers whose subscription is gone: whoever deleted it died before it came to the consumer. What
+// cannot be removed now harms nobody, and the next start tries again.
+func (s *Service) removeOrphans(ctx context.Context, consumers []string, seen map[string]bool) {
 	for _, id := range consumers {
 		if seen[id] {
 			continue
 		}
+		log := s.cfg.Logger.With("webhook", id)
 		// To remove the wrong one would lose its place, so the bucket is asked about each.
-		there, err := s.exists(ctx, id)
-		if err != nil {
-			return fmt.Errorf("look for the webhook %s: %w", id, err)
+		there, err := insist(ctx, func(ctx context.Context) (bool, error) { return s.exists(ctx, id) })
+		if err == nil && !there {
+			err = s.removeConsumer(ctx, id)
 		}
-		if there {
-			continue
+		switch {
+		case err != nil:
+			log.Warn("webhooks: cannot remove a consumer that may be left over", "error", err)
+		case !there:
+			log.Info("webhooks: removed the consumer of a deleted webhook")
 		}
-		if err := s.removeConsumer(ctx, id); err != nil {
-			return fmt.Errorf("remove the consumer of the deleted webhook %s: %w", id, err)
-		}
-		s.cfg.Logger.Info("webhooks: removed the consumer of a deleted webhook", "webhook", id)
 	}
-	return nil
 }
 
 // exists tells whether any client has a subscription with the id.

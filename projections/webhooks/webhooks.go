@@ -153,7 +153,8 @@ func (s *Service) open(ctx context.Context) error {
 		return err
 	}
 	s.wg.Go(func() { s.watch(w) })
-	return s.removeOrphans(ctx, consumers, seen)
+	s.removeOrphans(ctx, consumers, seen)
+	return nil
 }
 
 // Stop takes no more events, finishes the requests that are under way, and hands the rest back to the server. When the
