@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 // attemptTimeout bounds one publish, and one look into the log, within an append:
@@ -53,7 +55,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	// log for our own commit, and for others that took its place. 3. Again, until
 	// it is settled or the time is up.
 	behind := &search{id: c.ID, subject: LogSubject(c.Aggregate, c.AggregateID), head: head.Sequence}
-	wait := newBackoff(5*time.Millisecond, 250*time.Millisecond)
+	wait := retry.NewBackoff(5*time.Millisecond, 250*time.Millisecond)
 	for {
 		done, v, err := l.publish(ctx, rec, body, head)
 		switch v {
@@ -68,7 +70,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 		}
 		// The guard refused the commit and yet nobody else's is there: one is on
 		// its way into a replicated stream. Or nobody answers at all.
-		if waitErr := wait.wait(ctx); waitErr != nil {
+		if waitErr := wait.Wait(ctx); waitErr != nil {
 			return Recorded{}, fmt.Errorf("%w: append %s to %s: %w",
 				ErrUnavailable, behind.id, behind.subject, errors.Join(err, lookErr, waitErr))
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 // BucketCounters is the key-value bucket of all counters.
@@ -54,25 +56,16 @@ func NewCounter(ctx context.Context, js jetstream.JetStream, cfg CounterConfig) 
 		cfg.Block = 16
 	}
 	cfg.Replicas = max(cfg.Replicas, 1)
-	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
 	defer cancel()
-	for wait := newBackoff(retryFirst, time.Second); ; {
-		kv, err := openBucket(ctx, js, cfg.Replicas)
-		if err == nil {
-			return &Counter{kv: kv, cfg: cfg}, nil
-		}
-		if !transient(err) {
-			return nil, fmt.Errorf("counter %s: %w", cfg.Name, err)
-		}
-		if waitErr := wait.wait(ctx); waitErr != nil {
-			return nil, fmt.Errorf("%w: counter %s: %w", ErrUnavailable, cfg.Name, err)
-		}
+	kv, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return openBucket(ctx, js, cfg.Replicas) })
+	if err != nil {
+		return nil, Unavailable("counter "+cfg.Name, err)
 	}
+	return &Counter{kv: kv, cfg: cfg}, nil
 }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.KeyValue, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	kv, err := js.KeyValue(ctx, BucketCounters)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
@@ -124,15 +117,15 @@ func (c *Counter) Next(ctx context.Context) (uint64, error) {
 // reserve takes the next block: it moves the stored number on, under the guard
 // that nobody else has moved it. A lost answer costs the block, and no more.
 func (c *Counter) reserve(ctx context.Context) error {
-	for wait := newBackoff(2*time.Millisecond, 100*time.Millisecond); ; {
+	for wait := retry.NewBackoff(2*time.Millisecond, 100*time.Millisecond); ; {
 		err := c.tryReserve(ctx)
 		if err == nil {
 			return nil
 		}
-		if !lostRace(err) && !transient(err) {
+		if !lostRace(err) && !retry.Transient(err) {
 			return fmt.Errorf("counter %s: %w", c.cfg.Name, err)
 		}
-		if waitErr := wait.wait(ctx); waitErr != nil {
+		if waitErr := wait.Wait(ctx); waitErr != nil {
 			return fmt.Errorf("%w: counter %s: %w", ErrUnavailable, c.cfg.Name, errors.Join(err, waitErr))
 		}
 	}

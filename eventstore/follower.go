@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 const (
@@ -137,21 +139,17 @@ func (f *Follower) claimStart() bool {
 }
 
 // openConsumer retries for as long as the failure may pass and the context, or
-// openWithin, allows.
+// retry.StartWithin, allows.
 func (f *Follower) openConsumer(ctx context.Context, next uint64) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
 	defer cancel()
-	for wait := newBackoff(retryFirst, time.Second); ; {
-		try, cancelTry := context.WithTimeout(ctx, f.log.cfg.ReadTimeout)
-		consumer, err := f.log.js.CreateOrUpdateConsumer(try, StreamLog, f.consumerConfig(next))
-		cancelTry()
-		if err == nil || !transient(err) {
-			return consumer, err
-		}
-		if waitErr := wait.wait(ctx); waitErr != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(err, waitErr))
-		}
+	consumer, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return f.log.js.CreateOrUpdateConsumer(ctx, StreamLog, f.consumerConfig(next))
+	})
+	if err != nil {
+		return nil, Unavailable("its consumer", err)
 	}
+	return consumer, nil
 }
 
 // Stop lets the calls of Handle that are under way finish, stores the progress and

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 const (
@@ -73,11 +75,11 @@ type puller struct {
 	consumer jetstream.Consumer
 	term     *term  // nil while standing by
 	pin      string // of the term
-	retry    *backoff
+	backoff  *retry.Backoff
 }
 
 func newPuller(f *Follower, consumer jetstream.Consumer) *puller {
-	return &puller{f: f, consumer: consumer, retry: newBackoff(retryFirst, 2*time.Second)}
+	return &puller{f: f, consumer: consumer, backoff: retry.NewBackoff(retryFirst, 2*time.Second)}
 }
 
 // run pulls until the follower stops, and then finishes what is in hand.
@@ -93,7 +95,7 @@ func (p *puller) run() {
 		case err != nil:
 			p.recover(err)
 		default:
-			p.retry.reset()
+			p.backoff.Reset()
 			if !got {
 				p.idle()
 			}
@@ -191,7 +193,7 @@ func (p *puller) idle() {
 // recover from a failed request: the connection is down, the server restarts, or
 // the consumer is gone, which a new one replaces.
 func (p *puller) recover(err error) {
-	if p.retry.wait(p.f.stopping) != nil {
+	if p.backoff.Wait(p.f.stopping) != nil {
 		return
 	}
 	p.f.logger.Warn("cannot read the log, trying again", "error", err)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 // term is one time of activeness: from when the server pins this instance until
@@ -73,7 +75,7 @@ func (t *term) run() {
 // delivered only bit by bit, so after a takeover the log is read to its end at
 // once. Else the deliveries are enough, and each comes with its receipt.
 func (t *term) begin() (next uint64, ok bool) {
-	for wait := newBackoff(retryFirst, retryLimit); ; {
+	for wait := retry.NewBackoff(retryFirst, retryLimit); ; {
 		last, err := t.look()
 		if err == nil {
 			if t.takeover {
@@ -82,7 +84,7 @@ func (t *term) begin() (next uint64, ok bool) {
 			return t.f.Position() + 1, true
 		}
 		t.f.logger.Warn("cannot find where to begin, trying again", "error", err)
-		if wait.wait(t.taking) != nil {
+		if wait.Wait(t.taking) != nil {
 			return 0, false
 		}
 	}
@@ -116,7 +118,7 @@ func (t *term) runInOrder(next uint64) {
 // handle calls the handler until it takes the commits. slots, when given, bounds
 // how many run at once; a pause after a failure does not hold a slot.
 func (t *term) handle(commits []Recorded, slots chan struct{}) bool {
-	for wait := newBackoff(retryFirst, retryLimit); ; {
+	for wait := retry.NewBackoff(retryFirst, retryLimit); ; {
 		if slots != nil {
 			select {
 			case slots <- struct{}{}:
@@ -137,7 +139,7 @@ func (t *term) handle(commits []Recorded, slots chan struct{}) bool {
 		first, last := commits[0], commits[len(commits)-1]
 		t.f.logger.Warn("handler failed, trying again", "error", err,
 			"from", first.Sequence, "to", last.Sequence, "subject", LogSubject(first.Aggregate, first.AggregateID))
-		if wait.wait(t.taking) != nil {
+		if wait.Wait(t.taking) != nil {
 			return false
 		}
 	}
@@ -145,7 +147,7 @@ func (t *term) handle(commits []Recorded, slots chan struct{}) bool {
 
 // take waits for the commits from next on; none when the term ends.
 func (t *term) take(next uint64) []Recorded {
-	for wait := newBackoff(retryFirst, retryLimit); t.taking.Err() == nil; {
+	for wait := retry.NewBackoff(retryFirst, retryLimit); t.taking.Err() == nil; {
 		run, known := t.feed.take(next, t.f.cfg.MaxBatch)
 		if batch := decodeRun(run); len(batch) > 0 {
 			return batch
@@ -166,7 +168,7 @@ func (t *term) take(next uint64) []Recorded {
 		if t.taking.Err() == nil {
 			t.f.logger.Error("cannot read the next commit, staying before it", "sequence", next, "error", err)
 		}
-		_ = wait.wait(t.taking) // an end of the term ends the loop
+		_ = wait.Wait(t.taking) // an end of the term ends the loop
 	}
 	return nil
 }

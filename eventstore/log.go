@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 // HeaderHash is the header of a commit that carries its hash.
@@ -89,14 +91,22 @@ func (l *Log) LastSequence(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
-// readError marks errors that come from the connection or from a server without
-// a leader as ErrUnavailable.
+// readError is Unavailable, for what was read of the log.
 func (l *Log) readError(what string, err error) error {
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrMalformedCommit) || errors.Is(err, ErrBrokenChain) {
+	if errors.Is(err, ErrMalformedCommit) || errors.Is(err, ErrBrokenChain) {
 		return err
 	}
-	if transient(err) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrConnectionClosed) {
+	return Unavailable("event log: "+what, err)
+}
+
+// Unavailable says what failed, and marks as ErrUnavailable what may pass: no
+// answer, no leader, no connection, or a caller who gave up.
+func Unavailable(what string, err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	if retry.Transient(err) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 	}
-	return fmt.Errorf("event log: %s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, err)
 }

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-)
 
-// openWithin bounds Open when the caller's context has no deadline: a cluster
-// that has just started needs some seconds to elect its leaders.
-const openWithin = 30 * time.Second
+	"closure/eventstore/retry"
+)
 
 // logStream is the configuration of CLOSURE_LOG.
 func logStream(replicas int) jetstream.StreamConfig {
@@ -37,35 +33,22 @@ func logStream(replicas int) jetstream.StreamConfig {
 func ensureStream(ctx context.Context, js jetstream.JetStream, replicas int) error {
 	if _, has := ctx.Deadline(); !has {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, openWithin)
+		ctx, cancel = context.WithTimeout(ctx, retry.StartWithin)
 		defer cancel()
 	}
-	for pause := newBackoff(100*time.Millisecond, 2*time.Second); ; {
-		err := tryEnsureStream(ctx, js, replicas)
-		if err == nil || !transient(err) {
-			return err
+	stream, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		stream, err := js.Stream(ctx, StreamLog)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			stream, err = js.CreateStream(ctx, logStream(replicas))
+			// Somebody else created it in between, with other settings.
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				stream, err = js.Stream(ctx, StreamLog)
+			}
 		}
-		if waitErr := pause.wait(ctx); waitErr != nil {
-			return fmt.Errorf("%w: open the stream %s: %w", ErrUnavailable, StreamLog, err)
-		}
-	}
-}
-
-func tryEnsureStream(ctx context.Context, js jetstream.JetStream, replicas int) error {
-	// Each try has its own bound: a request to a cluster without a leader is
-	// answered by nobody.
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	stream, err := js.Stream(ctx, StreamLog)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, logStream(replicas))
-		// Somebody else created it in between, with other settings.
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = js.Stream(ctx, StreamLog)
-		}
-	}
+		return stream, err
+	})
 	if err != nil {
-		return fmt.Errorf("open the stream %s: %w", StreamLog, err)
+		return Unavailable("open the stream "+StreamLog, err)
 	}
 	return checkStream(stream.CachedInfo(), replicas)
 }
@@ -122,41 +105,6 @@ func checkGaps(state jetstream.StreamState) error {
 	return nil
 }
 
-// transient: the same request may well succeed in a moment.
-func transient(err error) bool {
-	if errors.Is(err, nats.ErrConnectionClosed) {
-		return false
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
-		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||
-		errors.Is(err, nats.ErrReconnectBufExceeded) {
-		return true
-	}
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	switch api.ErrorCode {
-	case codeNoPeers:
-		return true
-	case codeNoReplicas, codeInvalidStream, jetstream.JSErrCodeConsumerCreate:
-		return false
-	}
-	return api.Code >= 500
-}
-
-// Codes of the server that nats.go does not name.
-const (
-	// codeNoPeers: too few servers are there for the replicas. While a cluster
-	// starts, the others are on their way.
-	codeNoPeers jetstream.ErrorCode = 10005
-	// codeNoReplicas: more than one replica, on a server that is in no cluster. It
-	// comes with a status of 500, and no time will change it.
-	codeNoReplicas jetstream.ErrorCode = 10074
-	// codeInvalidStream: so does this one.
-	codeInvalidStream jetstream.ErrorCode = 10052
-	// codeDuplicateInProcess: a message with the same id is on its way into a
-	// replicated stream. Its fate is not known yet.
-	codeDuplicateInProcess jetstream.ErrorCode = 10158
-)
+// codeDuplicateInProcess: a message with the same id is on its way into a
+// replicated stream. Its fate is not known yet.
+const codeDuplicateInProcess jetstream.ErrorCode = 10158

@@ -66,28 +66,39 @@ func once(t *testing.T, stdin string, args ...string) (code int, stdout, stderr 
 type serving struct {
 	addresses
 	stop func() (code int)
+	out  io.Reader
 	logs *buffer
 }
 
 // serve starts the program on free ports. stop is what SIGTERM does, and gives the exit code.
 func serve(t *testing.T, data string, flags ...string) *serving {
 	t.Helper()
+	return awaitServing(t, begin(data, flags...))
+}
+
+// begin starts the program without waiting until it is ready.
+func begin(data string, flags ...string) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
-	s := &serving{logs: &buffer{}}
+	s := &serving{logs: &buffer{}, out: reader}
 	exited := make(chan int, 1)
 	go func() {
 		args := append([]string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--json"}, flags...)
 		exited <- run(ctx, args, streams{in: strings.NewReader(""), out: writer, err: s.logs})
 		_ = writer.Close()
 	}()
-	if err := json.NewDecoder(reader).Decode(&s.addresses); err != nil {
-		cancel()
+	s.stop = sync.OnceValue(func() int { cancel(); return <-exited })
+	return s
+}
+
+// awaitServing waits until the program says where it listens.
+func awaitServing(t *testing.T, s *serving) *serving {
+	t.Helper()
+	t.Cleanup(func() { s.stop() })
+	if err := json.NewDecoder(s.out).Decode(&s.addresses); err != nil {
 		t.Fatalf("serve did not get ready: %v\n%s", err, s.logs.String())
 	}
-	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	s.stop = sync.OnceValue(func() int { cancel(); return <-exited })
-	t.Cleanup(func() { s.stop() })
+	go func() { _, _ = io.Copy(io.Discard, s.out) }()
 	return s
 }
 

@@ -21,6 +21,13 @@ import (
 // The whole program, driven as a client would: over HTTP and plain NATS, none of the engine's own code on this side.
 func TestCloseEndToEnd(t *testing.T) {
 	s := serve(t, t.TempDir())
+	closeEndToEnd(t, s)
+	require.Equal(t, exitDone, s.stop(), s.logs.String())
+}
+
+// closeEndToEnd opens a group with two accounts, closes all three, and looks at everything that comes of it.
+func closeEndToEnd(t *testing.T, s *serving) {
+	t.Helper()
 	require.False(t, s.Authenticates)
 	c := caller{t, s.HTTP, uuid.NewString()}
 	hook := newEndpoint(t)
@@ -78,7 +85,6 @@ func TestCloseEndToEnd(t *testing.T) {
 	code, out, stderr := once(t, "", "history", "account_group", group.ID, "--nats-url", s.NATS, "--json")
 	require.Equal(t, exitDone, code, stderr)
 	require.Equal(t, len(history.Data), strings.Count(out, "\n"))
-	require.Equal(t, exitDone, s.stop(), s.logs.String())
 }
 
 func checkReport(t *testing.T, c caller, user string, group domain.AccountGroupResource, accounts []domain.AccountResource) {

@@ -11,6 +11,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 // Headers of a command that was set aside: where and when it was first stored.
@@ -81,7 +82,7 @@ func retryAfter(count uint64) time.Duration {
 
 // store publishes a message until it is acknowledged. It gives up, with errAbandoned, only when the service stops.
 func (s *Service) store(msg *nats.Msg, stream, id string) error {
-	for wait := (&backoff{50 * time.Millisecond, 5 * time.Second}); ; {
+	for wait := retry.NewBackoff(50*time.Millisecond, 5*time.Second); ; {
 		ctx, cancel := s.forRequest()
 		_, err := s.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(stream))
 		cancel()
@@ -89,7 +90,7 @@ func (s *Service) store(msg *nats.Msg, stream, id string) error {
 			return nil
 		}
 		s.log.Warn("a message could not be stored, trying again", "subject", msg.Subject, "stream", stream, "error", err)
-		if !s.pause(wait.step()) {
+		if !s.pause(wait.Step()) {
 			return errAbandoned
 		}
 	}

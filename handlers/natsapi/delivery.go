@@ -9,6 +9,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 	"closure/handlers"
 )
 
@@ -86,14 +87,14 @@ func (s *Service) conclude(d delivery, err error) {
 // for, with the command in its place. The error is final, or errAbandoned.
 func (s *Service) settle(d delivery) (domain.Command, error) {
 	failures, waiting := 0, false
-	for wait := (&backoff{50 * time.Millisecond, 5 * time.Second}); ; {
+	for wait := retry.NewBackoff(50*time.Millisecond, 5*time.Second); ; {
 		c, _, err := s.execute(d.request)
 		switch {
 		case err == nil:
 			return c, nil
 		case transient(err):
 			// Once at the beginning, and then only as often as the longest pause.
-			if !waiting || wait.next == wait.limit {
+			if !waiting || wait.Longest() {
 				s.log.Warn("a command of the inbox has to wait", "subject", d.subject, "command_id", c.ID, "error", err)
 			}
 			waiting = true
@@ -105,7 +106,7 @@ func (s *Service) settle(d delivery) (domain.Command, error) {
 				return c, err
 			}
 		}
-		if !s.pause(wait.step()) {
+		if !s.pause(wait.Step()) {
 			return c, errAbandoned
 		}
 	}
@@ -126,8 +127,8 @@ func early(c domain.Command, err error) bool {
 // Only what was stored before is waited for, so that two partitions never wait for each other.
 func (s *Service) awaitGroup(d delivery, groupID string) error {
 	begin := time.Now()
-	for wait := (&backoff{10 * time.Millisecond, 100 * time.Millisecond}); ; {
-		if !s.pause(wait.step()) {
+	for wait := retry.NewBackoff(10*time.Millisecond, 100*time.Millisecond); ; {
+		if !s.pause(wait.Step()) {
 			return errAbandoned
 		}
 		// Looked up before the try: when the open is gone by now, the try sees what it did.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"closure/domain"
 	"closure/handlers"
@@ -43,16 +42,4 @@ func (s *Service) execute(r request) (c domain.Command, out handlers.Outcome, er
 func (s *Service) logFailure(r request, c domain.Command, err error) {
 	s.log.Error("a command failed for an internal reason", "subject", r.subject,
 		"command_id", c.ID, "client_id", c.ClientID, "request_id", c.RequestID, "error", err)
-}
-
-// backoff is a pause that doubles up to a limit.
-type backoff struct {
-	next, limit time.Duration
-}
-
-// step returns the pause that is due, and doubles the one after it.
-func (b *backoff) step() time.Duration {
-	d := b.next
-	b.next = min(2*b.next, b.limit)
-	return d
 }

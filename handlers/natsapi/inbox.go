@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 const (
@@ -69,10 +70,8 @@ func (s *Service) startInbox(ctx context.Context) error {
 
 // consumer creates the consumer of a lane when it is missing.
 func (s *Service) consumer(ctx context.Context, l lane) (jetstream.Consumer, error) {
-	var consumer jetstream.Consumer
-	err := s.insist(ctx, "consumer "+l.name, func(ctx context.Context) error {
-		var err error
-		consumer, err = s.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+	consumer, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return s.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 			Durable:       l.name,
 			Description:   "closure: works off " + l.filter,
 			FilterSubject: l.filter,
@@ -85,14 +84,16 @@ func (s *Service) consumer(ctx context.Context, l lane) (jetstream.Consumer, err
 			// it would be synced ten times a second for each of the consumers.
 			MemoryStorage: true,
 		})
-		return err
 	})
-	return consumer, err
+	if err != nil {
+		return nil, eventstore.Unavailable("consumer "+l.name, err)
+	}
+	return consumer, nil
 }
 
 // work takes commands off a lane until Stop. Whatever happens to the consumer or its connection, it starts over.
 func (s *Service) work(l lane, consumer jetstream.Consumer) {
-	for wait := (&backoff{100 * time.Millisecond, 5 * time.Second}); ; {
+	for wait := retry.NewBackoff(100*time.Millisecond, 5*time.Second); ; {
 		err := s.drain(l, consumer)
 		if s.stopping.Err() != nil {
 			return
@@ -102,13 +103,14 @@ func (s *Service) work(l lane, consumer jetstream.Consumer) {
 			return
 		}
 		s.log.Warn("the inbox could not be read, trying again", "consumer", l.name, "error", err)
-		if !s.pause(wait.step()) {
+		if !s.pause(wait.Step()) {
 			return
 		}
 		// Somebody may have deleted the consumer.
 		again, err := s.consumer(s.stopping, l)
 		if err == nil {
-			consumer, wait.next = again, 100*time.Millisecond
+			consumer = again
+			wait.Reset()
 		} else if s.stopping.Err() == nil {
 			s.log.Error("the inbox has no consumer", "consumer", l.name, "error", err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 	"closure/handlers"
 )
 
@@ -133,7 +134,7 @@ func (s *Service) finishRequests() {
 	s.lastRequest.Store(time.Now().UnixNano())
 	for {
 		quiet := time.Since(time.Unix(0, s.lastRequest.Load()))
-		if quiet >= quietTime || !rest(s.working, quietTime-quiet) {
+		if quiet >= quietTime || retry.Pause(s.working, quietTime-quiet) != nil {
 			break
 		}
 	}

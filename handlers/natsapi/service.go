@@ -16,6 +16,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 	"closure/handlers"
 )
 
@@ -62,8 +63,6 @@ func (cfg Config) withDefaults() Config {
 }
 
 const (
-	// startWithin bounds Start: a cluster that has just started needs some seconds to elect its leaders.
-	startWithin = 30 * time.Second
 	// commandTime is what one execution of one command may take.
 	commandTime = 10 * time.Second
 	// flushWithin bounds the last flush of answers and acknowledgements in Stop.
@@ -121,7 +120,7 @@ func (s *Service) Start(ctx context.Context) error {
 	case s.cfg.Replicas < 0 || s.cfg.EarlyFactWait < 0:
 		return errors.New("natsapi: replicas and times cannot be negative")
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
 	defer cancel()
 	stream, err := s.openStream(ctx)
 	if err != nil {
@@ -180,7 +179,9 @@ func (s *Service) flush() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
 	defer cancel()
-	if err := s.nc.FlushWithContext(ctx); err != nil {
+	err := s.nc.FlushWithContext(ctx)
+	// The client says this, too, when it loses the connection meanwhile and connects again: as above.
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("natsapi: flush: %w", err)
 	}
 	return nil
@@ -188,17 +189,5 @@ func (s *Service) flush() error {
 
 // pause waits before something is tried again; false when there is no point in it any more.
 func (s *Service) pause(d time.Duration) bool {
-	return rest(s.stopping, d) && !s.nc.IsClosed()
-}
-
-// rest waits; false when the context ended first.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return retry.Pause(s.stopping, d) == nil && !s.nc.IsClosed()
 }

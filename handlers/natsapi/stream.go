@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 // streamConfig is how CLOSURE_COMMANDS is kept: in files, until each command is settled.
@@ -30,10 +30,8 @@ func streamConfig(replicas int) jetstream.StreamConfig {
 
 // openStream creates the stream, or checks the one that is there.
 func (s *Service) openStream(ctx context.Context) (jetstream.Stream, error) {
-	var stream jetstream.Stream
-	err := s.insist(ctx, "open the stream "+eventstore.StreamCommands, func(ctx context.Context) error {
-		var err error
-		stream, err = s.js.Stream(ctx, eventstore.StreamCommands)
+	stream, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		stream, err := s.js.Stream(ctx, eventstore.StreamCommands)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			stream, err = s.js.CreateStream(ctx, streamConfig(s.cfg.Replicas))
 			// Another instance was faster, with other settings.
@@ -41,10 +39,10 @@ func (s *Service) openStream(ctx context.Context) (jetstream.Stream, error) {
 				stream, err = s.js.Stream(ctx, eventstore.StreamCommands)
 			}
 		}
-		return err
+		return stream, err
 	})
 	if err != nil {
-		return nil, err
+		return nil, eventstore.Unavailable("open the stream "+eventstore.StreamCommands, err)
 	}
 	return stream, checkStream(stream.CachedInfo().Config, s.cfg.Replicas)
 }
@@ -86,32 +84,4 @@ const requestTime = 5 * time.Second
 // forRequest is the context of one request of a worker.
 func (s *Service) forRequest() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.working, requestTime)
-}
-
-// insist repeats a request to JetStream that may well succeed in a moment, until the context ends.
-func (s *Service) insist(ctx context.Context, what string, request func(context.Context) error) error {
-	for wait := (&backoff{100 * time.Millisecond, 2 * time.Second}); ; {
-		try, cancel := context.WithTimeout(ctx, requestTime)
-		err := request(try)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if !mayPass(err) {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if !rest(ctx, wait.step()) {
-			return fmt.Errorf("%w: %s: %w", eventstore.ErrUnavailable, what, err)
-		}
-	}
-}
-
-// mayPass tells whether a request to JetStream failed for a reason that may be gone in a moment. Codes, never texts.
-func mayPass(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		return api.Code >= 500
-	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
 }

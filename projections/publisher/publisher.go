@@ -23,6 +23,7 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/replay"
+	"closure/eventstore/retry"
 )
 
 // Config of a Publisher.
@@ -64,11 +65,15 @@ func StreamConfig(replicas int) jetstream.StreamConfig {
 	}
 }
 
-// EnsureStream creates CLOSURE_EVENTS, or brings it to the settings of StreamConfig.
+// EnsureStream creates CLOSURE_EVENTS, or brings it to the settings of StreamConfig. It waits for a cluster that has just started.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
-	stream, err := js.CreateOrUpdateStream(ctx, StreamConfig(replicas))
+	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
+	defer cancel()
+	stream, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		return js.CreateOrUpdateStream(ctx, StreamConfig(replicas))
+	})
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", eventstore.StreamEvents, err)
+		return nil, eventstore.Unavailable("stream "+eventstore.StreamEvents, err)
 	}
 	return stream, nil
 }

@@ -16,6 +16,7 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/replay"
+	"closure/eventstore/retry"
 	"closure/projections/reports/statement"
 )
 
@@ -61,11 +62,15 @@ func (s *Service) Start(ctx context.Context) error {
 }
 
 func (s *Service) openStore(ctx context.Context) error {
-	objects, err := s.cfg.Log.JetStream().CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: Bucket, Description: "closure: reports as PDF", Storage: jetstream.FileStorage, Replicas: max(s.cfg.Replicas, 1),
+	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
+	defer cancel()
+	objects, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.ObjectStore, error) {
+		return s.cfg.Log.JetStream().CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket: Bucket, Description: "closure: reports as PDF", Storage: jetstream.FileStorage, Replicas: max(s.cfg.Replicas, 1),
+		})
 	})
 	if err != nil {
-		return fmt.Errorf("object store %s: %w", Bucket, err)
+		return eventstore.Unavailable("object store "+Bucket, err)
 	}
 	s.objects = objects
 	return nil

@@ -1,9 +1,10 @@
 package webhooks
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
+
+	"closure/eventstore/retry"
 )
 
 // longestBackoff is the longest wait between two attempts (CONTRACT: Webhooks).
@@ -31,43 +32,5 @@ const (
 	longestPause = 5 * time.Second
 )
 
-// pause is a wait that doubles each time.
-type pause struct{ next time.Duration }
-
-func newPause() *pause { return &pause{next: firstPause} }
-
-func (p *pause) reset() { p.next = firstPause }
-
-// wait for the pause that is due; false when the context ends first.
-func (p *pause) wait(ctx context.Context) bool {
-	timer := time.NewTimer(p.next)
-	defer timer.Stop()
-	p.next = min(2*p.next, longestPause)
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// tryWithin bounds one request: in a cluster that is electing a leader nobody may answer it, ever.
-const tryWithin = 2 * time.Second
-
-// insist repeats a request that may well succeed in a moment, until the context ends. The request has to be one that may be
-// made twice.
-func insist[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
-	for p := newPause(); ; {
-		v, err := once(ctx, try)
-		if err == nil || !transient(err) || !p.wait(ctx) {
-			return v, err
-		}
-	}
-}
-
-// once makes a request within its bound.
-func once[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryWithin)
-	defer cancel()
-	return try(ctx)
-}
+// newPause is the wait between requests to the server that fail.
+func newPause() *retry.Backoff { return retry.NewBackoff(firstPause, longestPause) }

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 // Bucket is the key-value bucket of the subscriptions. The keys are <client id>.<webhook id>.
@@ -103,12 +103,12 @@ func (s *Service) read(ctx context.Context, clientID, id string) (subscription, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
-	entry, err := insist(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key(clientID, id)) })
+	entry, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key(clientID, id)) })
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return subscription{}, missing(id)
 	}
 	if err != nil {
-		return subscription{}, unavailable("read the subscription", err)
+		return subscription{}, eventstore.Unavailable("read the subscription", err)
 	}
 	return decodeEntry(entry)
 }
@@ -124,16 +124,16 @@ func (s *Service) write(ctx context.Context, sub subscription) (subscription, er
 	if err != nil {
 		return sub, fmt.Errorf("subscription %s: %w", sub.key(), err)
 	}
-	revision, err := once(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, sub.key(), value, sub.revision) })
-	if err != nil && transient(err) {
+	revision, err := retry.Once(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, sub.key(), value, sub.revision) })
+	if err != nil && retry.Transient(err) {
 		// Written or not? The time of the change makes the value one of a kind.
-		entry, readErr := insist(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, sub.key()) })
+		entry, readErr := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, sub.key()) })
 		if readErr == nil && bytes.Equal(entry.Value(), value) {
 			revision, err = entry.Revision(), nil
 		}
 	}
 	if err != nil {
-		return sub, unavailable("write the subscription", err)
+		return sub, eventstore.Unavailable("write the subscription", err)
 	}
 	sub.revision = revision
 	return sub, nil
@@ -147,31 +147,6 @@ func missing(id string) error {
 func isMissing(err error) bool {
 	var refusal *domain.Refusal
 	return errors.As(err, &refusal) && refusal.Kind == domain.NotFound
-}
-
-// unavailable marks errors of a server that does not answer as eventstore.ErrUnavailable.
-func unavailable(what string, err error) error {
-	if transient(err) || errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("%w: %s: %w", eventstore.ErrUnavailable, what, err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// transient: the same request may well succeed in a moment.
-func transient(err error) bool {
-	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, context.Canceled) {
-		return false
-	}
-	for _, passing := range []error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
-		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse,
-	} {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code >= 500
 }
 
 // now is the time of a change: UTC, and equal to itself after it was stored and read.

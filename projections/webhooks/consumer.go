@@ -12,6 +12,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 const (
@@ -75,7 +76,7 @@ func (s *Service) ensureConsumer(ctx context.Context, sub subscription) error {
 	for try, p := 1, newPause(); ; try++ {
 		// In a cluster the word that it was changed may come before the server that delivers knows of it. Only what that
 		// one says of its consumer counts, so it is asked once more, and again if need be.
-		if try > 2 && !p.wait(ctx) {
+		if try > 2 && p.Wait(ctx) != nil {
 			return ctx.Err()
 		}
 		if changed, err := s.fitConsumer(ctx, sub); err != nil || !changed {
@@ -99,11 +100,11 @@ func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bo
 		} else if err != nil {
 			return false, err
 		}
-		_, err = once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		_, err = retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 			return s.js.CreateConsumer(ctx, eventstore.StreamEvents, want)
 		})
 	case err == nil:
-		_, err = once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		_, err = retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 			return s.js.UpdateConsumer(ctx, eventstore.StreamEvents, want)
 		})
 	}
@@ -115,7 +116,7 @@ func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bo
 
 // fitting asks the server whether the consumer fits the subscription, or a newer revision of it.
 func (s *Service) fitting(ctx context.Context, sub subscription) (bool, error) {
-	consumer, err := once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+	consumer, err := retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return s.js.Consumer(ctx, eventstore.StreamEvents, consumerName(sub.ID))
 	})
 	if err != nil {
@@ -134,7 +135,7 @@ func revisionOf(c jetstream.Consumer) uint64 {
 
 // removeConsumer removes the consumer of a subscription that was deleted. One that is not there is no error.
 func (s *Service) removeConsumer(ctx context.Context, id string) error {
-	_, err := once(ctx, func(ctx context.Context) (struct{}, error) {
+	_, err := retry.Once(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.js.DeleteConsumer(ctx, eventstore.StreamEvents, consumerName(id))
 	})
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {

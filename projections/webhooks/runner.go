@@ -85,16 +85,16 @@ func (r *runner) run() {
 			continue
 		}
 		if delivered || err == nil {
-			p.reset()
+			p.Reset()
 		}
 		if err != nil {
 			// The first time is no news: the consumer was just made, or has moved.
 			level := slog.LevelDebug
-			if p.next > firstPause {
+			if !p.Untouched() {
 				level = slog.LevelWarn
 			}
 			r.s.cfg.Logger.Log(session, level, "webhooks: cannot get events from the server, trying again", "webhook", r.id, "error", err)
-			p.wait(session)
+			_ = p.Wait(session)
 		}
 	}
 }
@@ -139,6 +139,6 @@ func (r *runner) clean() {
 			return
 		}
 		r.s.cfg.Logger.Warn("webhooks: cannot remove the consumer of a deleted webhook, trying again", "webhook", r.id, "error", err)
-		p.wait(r.s.taking)
+		_ = p.Wait(r.s.taking)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 const (
@@ -57,9 +58,9 @@ func (s *Service) Create(ctx context.Context, clientID string, w domain.Webhook)
 func (s *Service) nextSequence(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
-	stream, err := insist(ctx, func(ctx context.Context) (jetstream.Stream, error) { return s.js.Stream(ctx, eventstore.StreamEvents) })
+	stream, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) { return s.js.Stream(ctx, eventstore.StreamEvents) })
 	if err != nil {
-		return 0, unavailable("find where a webhook begins", err)
+		return 0, eventstore.Unavailable("find where a webhook begins", err)
 	}
 	return stream.CachedInfo().State.LastSeq + 1, nil
 }
@@ -77,7 +78,7 @@ func (s *Service) settleConsumer(ctx context.Context, sub subscription) error {
 	defer cancel()
 	var err error
 	for p := newPause(); ; {
-		if err = s.ensureConsumer(ctx, sub); err == nil || !transient(err) || !p.wait(ctx) {
+		if err = s.ensureConsumer(ctx, sub); err == nil || !retry.Transient(err) || p.Wait(ctx) != nil {
 			break
 		}
 	}
@@ -85,7 +86,7 @@ func (s *Service) settleConsumer(ctx context.Context, sub subscription) error {
 		return missing(sub.ID)
 	}
 	if err != nil {
-		return unavailable("make the consumer of a webhook", err)
+		return eventstore.Unavailable("make the consumer of a webhook", err)
 	}
 	return nil
 }
@@ -217,9 +218,9 @@ func (s *Service) remove(ctx context.Context, clientID, id string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
-	_, err = insist(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, kv.Delete(ctx, key(clientID, id)) })
+	_, err = retry.Insist(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, kv.Delete(ctx, key(clientID, id)) })
 	if err != nil {
-		return unavailable("delete the subscription", err)
+		return eventstore.Unavailable("delete the subscription", err)
 	}
 	s.drop(id)
 	// From here on it is deleted. Whatever process runs it cleans up as well, and so does every start.

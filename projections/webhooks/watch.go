@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
 const (
@@ -97,13 +99,13 @@ func (s *Service) watch(w *watch) {
 		}
 		next, err := s.rewatch()
 		if w = next; err == nil {
-			p.reset()
+			p.Reset()
 			continue
 		}
 		if s.taking.Err() == nil {
 			s.cfg.Logger.Warn("webhooks: cannot watch the subscriptions, trying again", "error", err)
 		}
-		p.wait(s.taking)
+		_ = p.Wait(s.taking)
 	}
 }
 
@@ -138,7 +140,7 @@ func (s *Service) follow(w *watch, connected <-chan nats.Status) error {
 
 // rewatch makes a new watch, and ends what was deleted without a trace.
 func (s *Service) rewatch() (*watch, error) {
-	ctx, cancel := context.WithTimeout(s.taking, startWithin)
+	ctx, cancel := context.WithTimeout(s.taking, retry.StartWithin)
 	defer cancel()
 	w, seen, err := s.openWatch(ctx)
 	if err != nil {
@@ -232,7 +234,7 @@ func (s *Service) removeOrphans(ctx context.Context, consumers []string, seen ma
 		}
 		log := s.cfg.Logger.With("webhook", id)
 		// To remove the wrong one would lose its place, so the bucket is asked about each.
-		there, err := insist(ctx, func(ctx context.Context) (bool, error) { return s.exists(ctx, id) })
+		there, err := retry.Insist(ctx, func(ctx context.Context) (bool, error) { return s.exists(ctx, id) })
 		if err == nil && !there {
 			err = s.removeConsumer(ctx, id)
 		}

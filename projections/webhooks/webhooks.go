@@ -28,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore"
+	"closure/eventstore/retry"
 )
 
 // Config of a Service. Log is required.
@@ -62,8 +63,6 @@ func (cfg Config) withDefaults() Config {
 }
 
 const (
-	// startWithin bounds Start: a cluster that has just started needs some seconds to elect its leaders.
-	startWithin = 30 * time.Second
 	// finishWithin bounds each request of a clean end.
 	finishWithin = 2 * time.Second
 )
@@ -127,15 +126,15 @@ func (s *Service) Start(ctx context.Context) error {
 }
 
 func (s *Service) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
 	defer cancel()
-	stream, err := insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+	stream, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
 		return s.js.Stream(ctx, eventstore.StreamEvents)
 	})
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", eventstore.StreamEvents, err)
 	}
-	kv, err := insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return openBucket(ctx, s.js, s.cfg.Replicas) })
+	kv, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return openBucket(ctx, s.js, s.cfg.Replicas) })
 	if err != nil {
 		return fmt.Errorf("bucket %s: %w", Bucket, err)
 	}
@@ -144,7 +143,7 @@ func (s *Service) open(ctx context.Context) error {
 	s.mu.Unlock()
 	// Consumers first, entries second: an entry is written before its consumer is made, so a consumer of this list whose
 	// entry is not found afterwards belongs to a subscription that was deleted, and not to one that is just being made.
-	consumers, err := insist(ctx, func(ctx context.Context) ([]string, error) { return consumerIDs(ctx, stream) })
+	consumers, err := retry.Insist(ctx, func(ctx context.Context) ([]string, error) { return consumerIDs(ctx, stream) })
 	if err != nil {
 		return fmt.Errorf("list the consumers: %w", err)
 	}
