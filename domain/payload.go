@@ -5,9 +5,12 @@ package domain
 // ClosureReason says why a resource is closed. "" is allowed: no reason was given.
 type ClosureReason string
 
+// ReasonAML is the one reason that must not reach the user: see the report ACCOUNT_CLOSING.
+const ReasonAML ClosureReason = "aml"
+
 // ClosureReasons lists the values that the public API knows.
 func ClosureReasons() []ClosureReason {
-	return []ClosureReason{"dunning", "power_of_attorney", "loss_of_legal_capacity", "aml", "risk_based", "contract_breach", "user_initiated"}
+	return []ClosureReason{"dunning", "power_of_attorney", "loss_of_legal_capacity", ReasonAML, "risk_based", "contract_breach", "user_initiated"}
 }
 
 // Activate lets a PENDING_APPROVAL resource become ACTIVE.

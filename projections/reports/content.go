@@ -66,12 +66,23 @@ func groupContent(g *domain.AccountGroup) statement.Group {
 	for _, u := range g.Users {
 		users = append(users, party(u))
 	}
+	reason, requestedBy := disclosed(g)
 	return statement.Group{
 		ID: g.ID, Type: string(g.Type), SecuritiesAccountNumber: g.SecuritiesAccountNumber,
 		Domicile: g.Domicile, TaxResidencies: g.TaxResidencies, Users: users,
 		OpenedAt: g.CreatedAt, ClosingRequestedAt: *g.RequestedAt(), ClosedAt: *g.ClosedAt(),
-		Reason: string(g.Reason()), RequestedBy: g.RequestedBy(), AnnouncedAt: g.AnnouncedAt(),
+		Reason: reason, RequestedBy: requestedBy, AnnouncedAt: g.AnnouncedAt(),
 	}
+}
+
+// disclosed is what the report may say of why the group was closed, and who asked. The report goes to the user, and nobody
+// may tell a user of a suspicion of money laundering (Directive (EU) 2015/849, article 39: "tipping off"); the name of the
+// desk that asked would tell as well. Another reason than that one says nothing of the kind. The history keeps both.
+func disclosed(g *domain.AccountGroup) (reason, requestedBy string) {
+	if g.Reason() == domain.ReasonAML {
+		return "", ""
+	}
+	return string(g.Reason()), g.RequestedBy()
 }
 
 func party(p domain.Party) statement.Party {

@@ -103,6 +103,22 @@ func TestWhatCameAfterClosedIsNotInTheReport(t *testing.T) {
 	}
 }
 
+// Nobody may tell a user of a suspicion of money laundering; neither the reason nor who asked stands in the report.
+func TestAReportDoesNotTipOff(t *testing.T) {
+	t.Parallel()
+	a := newAuthor(t)
+	for _, reason := range []domain.ClosureReason{domain.ReasonAML, "dunning"} {
+		c := &closing{a: a, group: uuid.NewString()}
+		a.write(domain.KindAccountGroup, c.group, &domain.OpenAccountGroup{Users: []domain.Party{{ID: owner, Type: domain.Owner}}, Type: "PERSONAL"})
+		a.write(domain.KindAccountGroup, c.group, &domain.RequestAccountGroupClosure{ClosureReason: reason})
+		said := strings.ToLower(text(t, a.render(a.service(), c, owner)))
+		tipsOff := strings.Contains(said, "aml") || strings.Contains(said, "launder") || reason == domain.ReasonAML && strings.Contains(said, "support@")
+		require.False(t, tipsOff, said)
+		require.Equal(t, reason == domain.ReasonAML, strings.Contains(said, squeeze("not stated")))
+		require.Equal(t, reason, c.state().Reason(), "the log keeps it")
+	}
+}
+
 func TestAGroupWithoutAccounts(t *testing.T) {
 	t.Parallel()
 	a := newAuthor(t)
