@@ -12,6 +12,7 @@ const (
 	StreamLog      = "CLOSURE_LOG"      // the event log; written by this package only
 	StreamCommands = "CLOSURE_COMMANDS" // durable inbox of commands and facts
 	StreamEvents   = "CLOSURE_EVENTS"   // what downstream consumers subscribe to
+	StreamTimers   = "CLOSURE_TIMERS"   // durable timers, and the message schedules that wake them
 )
 
 // What the streams hold, and what the micro service listens on.
@@ -20,6 +21,12 @@ const (
 	CommandSubjects = prefixCommand + ">"
 	RPCSubjects     = prefixRPC + ">"
 	EventSubjects   = prefixEvent + ">"
+	// Timers that are set, the schedules that wake them, and what those schedules give when their time comes.
+	TimerSetSubjects  = prefixTimerSet + ">"
+	TimerWakeSubjects = prefixTimerWake + ">"
+	TimerDueSubjects  = prefixTimerDue + ">"
+	// QueryClosures is where operators ask for the list of closings.
+	QueryClosures = "closure.query.closures"
 )
 
 const (
@@ -27,6 +34,10 @@ const (
 	prefixCommand = "closure.command."
 	prefixRPC     = "closure.rpc."
 	prefixEvent   = "closure.event."
+	// Within CLOSURE_TIMERS.
+	prefixTimerSet  = "closure.timer.set."
+	prefixTimerWake = "closure.timer.wake."
+	prefixTimerDue  = "closure.timer.due."
 	// Within CLOSURE_COMMANDS: commands by their partition, and those that wait.
 	prefixInbox = "closure.inbox."
 	prefixAside = "closure.aside."
@@ -192,4 +203,38 @@ func validToken(s string) bool {
 		}
 	}
 	return true
+}
+
+// ValidToken tells whether s can stand in a subject as one token, and means only itself.
+func ValidToken(s string) bool { return validToken(s) }
+
+// TimerSubject is where a timer stands while it is set: closure.timer.set.<aggregate>.<id>.<purpose>.
+func TimerSubject(aggregate, id, purpose string) string {
+	return prefixTimerSet + aggregate + "." + id + "." + purpose
+}
+
+// ParseTimerSubject splits the subject of a timer that is set.
+func ParseTimerSubject(s string) (aggregate, id, purpose string, ok bool) {
+	return parseCommand(s, prefixTimerSet)
+}
+
+// TimerWakeSubject names the schedule of a timer, and where it fires to:
+// closure.timer.<wake or due>.<aggregate>.<id>.<purpose>.<sequence>. The sequence is the one at which the timer stands, so
+// that a timer that is set again has another schedule.
+func TimerWakeSubject(aggregate, id, purpose string, sequence uint64) (wake, due string) {
+	rest := aggregate + "." + id + "." + purpose + "." + strconv.FormatUint(sequence, 10)
+	return prefixTimerWake + rest, prefixTimerDue + rest
+}
+
+// ParseTimerDueSubject splits closure.timer.due.<aggregate>.<id>.<purpose>.<sequence>.
+func ParseTimerDueSubject(s string) (aggregate, id, purpose string, sequence uint64, ok bool) {
+	t, ok := tokens(s, prefixTimerDue, 4)
+	if !ok {
+		return "", "", "", 0, false
+	}
+	sequence, err := strconv.ParseUint(t[3], 10, 64)
+	if err != nil {
+		return "", "", "", 0, false
+	}
+	return t[0], t[1], t[2], sequence, true
 }

@@ -52,3 +52,38 @@ func TestParseSubjects(t *testing.T) {
 		}
 	}
 }
+
+func TestTimerSubjects(t *testing.T) {
+	set := eventstore.TimerSubject("account", "a1", "stall")
+	wake, due := eventstore.TimerWakeSubject("account", "a1", "stall", 17)
+	for got, want := range map[string]string{
+		set: "closure.timer.set.account.a1.stall", eventstore.TimerSetSubjects: "closure.timer.set.>",
+		wake: "closure.timer.wake.account.a1.stall.17", eventstore.TimerWakeSubjects: "closure.timer.wake.>",
+		due: "closure.timer.due.account.a1.stall.17", eventstore.TimerDueSubjects: "closure.timer.due.>",
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if agg, id, purpose, ok := eventstore.ParseTimerSubject(set); agg != "account" || id != "a1" || purpose != "stall" || !ok {
+		t.Errorf("%s: %q %q %q %v", set, agg, id, purpose, ok)
+	}
+	for _, bad := range []string{"", "closure.timer.set.account.a1", "closure.timer.set.account.a1.stall.17", "closure.timer.set.account..stall", due, wake} {
+		if agg, id, purpose, ok := eventstore.ParseTimerSubject(bad); ok || agg+id+purpose != "" {
+			t.Errorf("%q: %q %q %q %v, want not ok", bad, agg, id, purpose, ok)
+		}
+	}
+	if agg, id, purpose, seq, ok := eventstore.ParseTimerDueSubject(due); agg != "account" || id != "a1" || purpose != "stall" || seq != 17 || !ok {
+		t.Errorf("%s: %q %q %q %d %v", due, agg, id, purpose, seq, ok)
+	}
+	for _, bad := range []string{"", set, wake, "closure.timer.due.account.a1.stall", "closure.timer.due.account.a1.stall.x", "closure.timer.due.account.a1.stall.-1", due + ".1"} {
+		if agg, id, purpose, seq, ok := eventstore.ParseTimerDueSubject(bad); ok || agg+id+purpose != "" || seq != 0 {
+			t.Errorf("%q: %q %q %q %d %v, want not ok", bad, agg, id, purpose, seq, ok)
+		}
+	}
+	for s, want := range map[string]bool{"a1": true, "größe": true, "": false, "a.b": false, "a b": false, "*": false, ">": false, "a\n": false} {
+		if eventstore.ValidToken(s) != want {
+			t.Errorf("%q is a token: %v, want %v", s, !want, want)
+		}
+	}
+}
