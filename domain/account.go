@@ -3,6 +3,7 @@ package domain
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Events
@@ -35,12 +36,18 @@ type (
 		Status            CorporateActionStatus `json:"status"`
 		Revision          int64                 `json:"revision"`
 	}
+	// DomicileRecorded states the domicile of the account's group, as far as it counts for closing the account: when
+	// closing is asked for, and when it changes afterwards.
+	DomicileRecorded struct {
+		Domicile string `json:"domicile"`
+	}
 )
 
 func (AccountOpened) eventName() string           { return "opened" }
 func (AccountRenamed) eventName() string          { return "renamed" }
 func (PositionRecorded) eventName() string        { return "position_recorded" }
 func (CorporateActionRecorded) eventName() string { return "corporate_action_recorded" }
+func (DomicileRecorded) eventName() string        { return "domicile_recorded" }
 
 // State
 
@@ -87,6 +94,8 @@ type Account struct {
 	Name    string
 	Number  int
 	Users   []Party
+	// Domicile is that of the group, as last recorded; "" before closing was asked for, and for none.
+	Domicile string
 
 	// openedName and openedActive are what an open that comes again is compared with.
 	openedName   string
@@ -94,11 +103,16 @@ type Account struct {
 
 	positions        map[string]Position
 	corporateActions map[string]CorporateAction
+	orders           map[string]Order
+	liquidations     map[string]Liquidation
 }
 
 // NewAccount gives an account that has not been opened.
 func NewAccount(id string) *Account {
-	return &Account{ID: id, positions: map[string]Position{}, corporateActions: map[string]CorporateAction{}}
+	return &Account{
+		ID: id, positions: map[string]Position{}, corporateActions: map[string]CorporateAction{},
+		orders: map[string]Order{}, liquidations: map[string]Liquidation{},
+	}
 }
 
 // Kind is KindAccount.
@@ -115,15 +129,18 @@ func (a *Account) copy() *Account {
 	c.Lifecycle = a.copyLifecycle()
 	c.positions = maps.Clone(a.positions)
 	c.corporateActions = maps.Clone(a.corporateActions)
+	c.orders, c.liquidations = maps.Clone(a.orders), maps.Clone(a.liquidations)
 	return &c
 }
 
-// Blockers are the unmet exit conditions, in a fixed order.
-func (a *Account) Blockers() []Blocker {
+// Blockers are the unmet exit conditions at a time, in a fixed order.
+func (a *Account) Blockers(now time.Time) []Blocker { return a.blockers(a.Domicile, now) }
+
+func (a *Account) blockers(domicile string, now time.Time) []Blocker {
 	if a.phase == StatusClosed {
 		return nil
 	}
-	var positions, actions []Item
+	var positions, actions, orders []Item
 	for _, isin := range slices.Sorted(maps.Keys(a.positions)) {
 		if p := a.positions[isin]; p.open() {
 			positions = append(positions, positionItem(isin, p.Quantity, p.PendingSettlement))
@@ -134,10 +151,43 @@ func (a *Account) Blockers() []Blocker {
 			actions = append(actions, corporateActionItem(id, c.ISIN, c.Status))
 		}
 	}
+	for _, o := range a.openOrders() {
+		orders = append(orders, o.item())
+	}
 	var b []Blocker
 	b = blocker(b, OpenPositions, a.standing, positions)
 	b = blocker(b, ExpectedCorporateActions, a.standing, actions)
+	b = blocker(b, OpenOrders, a.standing, orders)
+	if due := a.eligibleAt(domicile, now); due != nil && now.Before(*due) {
+		from, stands := a.standing[TaxYearEndBlocker]
+		if !stands {
+			from = now // the preview of a request that would be made now
+		}
+		b = append(b, Blocker{Code: TaxYearEndBlocker, Detail: blockerDetails[TaxYearEndBlocker], Since: from, Items: []Item{}})
+	}
 	return a.lockedBlocker(b)
+}
+
+// eligibleAt is the first instant at which a date rule lets the account close: of a request, or before it of one that would
+// be made now. nil without such a rule.
+func (a *Account) eligibleAt(domicile string, now time.Time) *time.Time {
+	if domicile != domicileUK {
+		return nil
+	}
+	from := now
+	if a.requestedAt != nil {
+		from = *a.requestedAt
+	}
+	due := TaxYearEnd(from)
+	return &due
+}
+
+// EligibleAt is the first instant at which a date rule lets the account close that was asked to; nil without such a rule.
+func (a *Account) EligibleAt() *time.Time {
+	if a.requestedAt == nil {
+		return nil
+	}
+	return a.eligibleAt(a.Domicile, *a.requestedAt)
 }
 
 func positionItem(isin string, quantity, pending Decimal) Item {
@@ -148,13 +198,20 @@ func corporateActionItem(id, isin string, status CorporateActionStatus) Item {
 	return Item{ID: id, ISIN: isin, Status: string(status)}
 }
 
-// Closure is the checklist. Before closing was asked for it also shows the withdrawals that would refuse it.
-func (a *Account) Closure(withdrawals *Blocker) Closure {
-	blockers := a.Blockers()
-	if withdrawals != nil && a.requestedAt == nil {
-		blockers = append([]Blocker{*withdrawals}, blockers...)
+// Closure is the checklist. Before closing was asked for it is a preview: with the withdrawals that would refuse it, and by
+// the domicile that the group has now.
+func (a *Account) Closure(o Outlook) Closure {
+	domicile := a.Domicile
+	if a.requestedAt == nil {
+		domicile = o.Domicile
 	}
-	return a.closure(blockers)
+	blockers := a.blockers(domicile, o.Now)
+	if o.Withdrawals != nil && a.requestedAt == nil {
+		blockers = append([]Blocker{*o.Withdrawals}, blockers...)
+	}
+	c := a.closure(blockers)
+	c.NextEligibleAt = a.eligibleAt(domicile, o.Now)
+	return c
 }
 
 // Evolve
@@ -172,7 +229,7 @@ func (a *Account) Apply(m Meta, events []Event) {
 		a.openedActive = a.phase != StatusPendingApproval
 	}
 	a.remember(m.CommandID, isFact)
-	a.stand(a.Blockers(), m.Time)
+	a.stand(a.Blockers(m.Time), m.Time)
 }
 
 // evolve folds one event; isFact as in Lifecycle.evolve.
@@ -190,6 +247,33 @@ func (a *Account) evolve(m Meta, e Event) (isFact bool) {
 	case CorporateActionRecorded:
 		a.corporateActions[e.CorporateActionID] = CorporateAction{e.ISIN, e.Status, e.Revision}
 		return true
+	case DomicileRecorded:
+		a.Domicile = e.Domicile
+		return true
+	case OrderPlaced:
+		a.orderPlaced(m, e)
+		return true
+	case OrderRecorded:
+		a.orderRecorded(m, e)
+		return true
+	case OrderCancellationRequested:
+		a.cancellationRequested(e)
+		return true
+	case LiquidationRequested:
+		a.liquidationRequested(m, e)
+		return true
+	case LiquidationProcessing:
+		a.liquidationMoved(m, e.LiquidationID, LiquidationInProcess)
+		return true
+	case LiquidationFilled:
+		a.liquidationMoved(m, e.LiquidationID, LiquidationAllFilled)
+		return true
+	case LiquidationSettled:
+		a.liquidationMoved(m, e.LiquidationID, LiquidationAllSettled)
+		return true
+	case LiquidationCancelled:
+		a.liquidationMoved(m, e.LiquidationID, LiquidationTakenBack)
+		return true
 	default:
 		return a.Lifecycle.evolve(m, e)
 	}
@@ -197,111 +281,6 @@ func (a *Account) evolve(m Meta, e Event) (isFact bool) {
 }
 
 // Decide
-
-type (
-	// OpenAccount opens an account in a group. Status "" means as the group is: ACTIVE, or PENDING_APPROVAL.
-	OpenAccount struct {
-		AccountGroupID string      `json:"account_group_id"`
-		Type           AccountType `json:"type"`
-		Name           string      `json:"name"`
-		Status         Status      `json:"status"`
-		// Link is what the group gave when it linked the account; filled in by the engine.
-		Link *AccountLink `json:"-"`
-	}
-	// RenameAccount gives the account another name.
-	RenameAccount struct {
-		Name string `json:"name"`
-	}
-	// RecordPosition states the whole present holding of one instrument. Quantity may be negative.
-	RecordPosition struct {
-		ISIN              string  `json:"isin"`
-		Quantity          Decimal `json:"quantity"`
-		PendingSettlement Decimal `json:"pending_settlement"`
-		Revision          int64   `json:"revision"`
-	}
-	// RecordCorporateAction states how far a corporate action is.
-	RecordCorporateAction struct {
-		CorporateActionID string                `json:"corporate_action_id"`
-		ISIN              string                `json:"isin"`
-		Status            CorporateActionStatus `json:"status"`
-		Revision          int64                 `json:"revision"`
-	}
-	// RequestAccountClosure asks the account to close.
-	RequestAccountClosure struct {
-		// Withdrawals is what the account's group has outstanding, as read before the decision; nil for nothing.
-		// It is filled in by the engine.
-		Withdrawals *Blocker `json:"-"`
-	}
-)
-
-func (OpenAccount) CommandName() string           { return "open" }
-func (RenameAccount) CommandName() string         { return "rename" }
-func (RecordPosition) CommandName() string        { return "record_position" }
-func (RecordCorporateAction) CommandName() string { return "record_corporate_action" }
-func (RequestAccountClosure) CommandName() string { return "request_closure" }
-
-func (*RecordPosition) fact()        {}
-func (*RecordCorporateAction) fact() {}
-
-// Validate refuses what is wrong whatever the state is.
-func (p OpenAccount) Validate() error {
-	return checks(
-		checkID("account_group_id", p.AccountGroupID),
-		oneOf("type", p.Type, Trading, Portfolio),
-		checkText("name", p.Name, maxName),
-		checkOpeningStatus(p.Status),
-	)
-}
-
-// checkOpeningStatus takes the statuses in which a resource may begin; "" leaves it to the default.
-func checkOpeningStatus(s Status) error {
-	if s == "" {
-		return nil
-	}
-	return oneOf("status", s, StatusActive, StatusPendingApproval)
-}
-
-// Validate refuses a name that is empty, too long, or has control characters.
-func (p RenameAccount) Validate() error { return checkText("name", p.Name, maxName) }
-
-// Validate refuses what is wrong whatever the state is.
-func (p RecordPosition) Validate() error {
-	return checks(
-		checkISIN("isin", p.ISIN),
-		checkDecimal("quantity", p.Quantity),
-		checkPending(p.PendingSettlement),
-		checkRevision(p.Revision),
-	)
-}
-
-// checkPending takes a decimal, or "" for its default.
-func checkPending(d Decimal) error {
-	if d == "" {
-		return nil
-	}
-	return checkDecimal("pending_settlement", d)
-}
-
-// orZero is the default of pending_settlement.
-func orZero(d Decimal) Decimal {
-	if d == "" {
-		return "0"
-	}
-	return d
-}
-
-// Validate refuses what is wrong whatever the state is.
-func (p RecordCorporateAction) Validate() error {
-	return checks(
-		checkID("corporate_action_id", p.CorporateActionID),
-		checkISIN("isin", p.ISIN),
-		oneOf("status", p.Status, CorporateActionExpected, CorporateActionSettled, CorporateActionCancelled),
-		checkRevision(p.Revision),
-	)
-}
-
-// Validate has nothing to refuse: the request has no fields.
-func (RequestAccountClosure) Validate() error { return nil }
 
 // Decide answers a command. It does not change the account.
 func (a *Account) Decide(c Command) ([]Event, error) {
@@ -314,14 +293,18 @@ func (a *Account) Decide(c Command) ([]Event, error) {
 	if a.knows(c.ID) {
 		return nil, nil
 	}
-	events, err := a.decide(c.Payload)
-	if err != nil || len(events) == 0 {
+	events, err := a.decide(c)
+	if err != nil || len(events) == 0 && !reviews(c) {
 		return nil, err
 	}
-	// A CLOSING account closes itself in the commit that clears the last blocker.
 	next := a.copy()
 	next.Apply(c.Meta(), events)
-	if next.closing() && len(next.Blockers()) == 0 {
+	if more := next.liquidate(events); len(more) > 0 {
+		next.Apply(c.Meta(), more)
+		events = append(events, more...)
+	}
+	// A CLOSING account closes itself in the commit that clears the last blocker.
+	if next.closing() && len(next.Blockers(c.Time)) == 0 {
 		events = append(events, Closed{})
 	}
 	return events, nil
@@ -352,24 +335,49 @@ func (a *Account) openedAs(p *OpenAccount) bool {
 		(p.Status == "" || (p.Status == StatusActive) == a.openedActive)
 }
 
-func (a *Account) decide(p Payload) ([]Event, error) {
-	if events, err, ok := a.Lifecycle.decide(p); ok {
+func (a *Account) decide(c Command) ([]Event, error) {
+	if events, err, ok := a.Lifecycle.decide(c); ok {
 		return events, err
 	}
-	switch p := p.(type) {
+	switch p := c.Payload.(type) {
 	case *RenameAccount:
 		return a.rename(p)
 	case *RecordPosition:
 		return a.recordPosition(p)
 	case *RecordCorporateAction:
 		return a.recordCorporateAction(p)
+	case *PlaceOrder:
+		return a.placeOrder(p)
+	case *RecordOrder:
+		return a.recordOrder(p)
+	case *RequestLiquidation:
+		return a.requestLiquidation(p)
+	case *CancelLiquidation:
+		return a.cancelLiquidation(p)
+	case *RecordDomicile:
+		return a.recordDomicile(p.Domicile), nil
 	case *RequestAccountClosure:
-		if proceed, err := a.enterClosing(p.Withdrawals); err != nil || !proceed {
-			return nil, err
-		}
-		return []Event{ClosingInitiated{}}, nil
+		return a.requestClosure(p)
 	}
-	return nil, unknownCommand(KindAccount, p)
+	return nil, unknownCommand(KindAccount, c.Payload)
+}
+
+// requestClosure also asks for the cancellation of open BUY orders: what they buy would have to be sold again.
+func (a *Account) requestClosure(p *RequestAccountClosure) ([]Event, error) {
+	if proceed, err := a.enterClosing(p.Withdrawals); err != nil || !proceed {
+		return nil, err
+	}
+	events := append(a.recordDomicile(p.Domicile), ClosingInitiated{})
+	return append(events, a.cancelOpen(func(o Order) bool { return o.Side == Buy })...), nil
+}
+
+// recordDomicile is recorded before closing is asked for, too: a request that was decided on the former domicile is then
+// refused by its guard, and decided anew.
+func (a *Account) recordDomicile(domicile string) []Event {
+	if a.phase == StatusClosed || domicile == a.Domicile {
+		return nil
+	}
+	return []Event{DomicileRecorded{Domicile: domicile}}
 }
 
 func (a *Account) rename(p *RenameAccount) ([]Event, error) {

@@ -117,8 +117,11 @@ const (
 	WithdrawalCancelled  WithdrawalStatus = "CANCELLED"
 )
 
-// ReportAccountClosing is the report that every owner gets of a closed group.
-const ReportAccountClosing ReportType = "ACCOUNT_CLOSING"
+// The reports of a closed group, one for each of its owners: of the closing itself, and of its tax year.
+const (
+	ReportAccountClosing     ReportType = "ACCOUNT_CLOSING"
+	ReportAnnualTaxStatement ReportType = "ANNUAL_TAX_STATEMENT"
+)
 
 // AccountLink is what a group knows of one of its accounts, and what the account takes over when it is opened.
 type AccountLink struct {
@@ -167,20 +170,27 @@ type AccountGroup struct {
 	TaxResidencies          []string
 	SecuritiesAccountNumber string
 
-	openedActive bool
+	// openedActive, openedDomicile and openedResidencies are what an open that comes again is compared with: a domicile that has
+	// changed since does not make it another one.
+	openedActive      bool
+	openedDomicile    string
+	openedResidencies []string
+
 	numbers      int // account numbers given so far
 	accounts     map[string]AccountLink
 	cash         map[string]Cash
 	fees         map[string]Payment[FeeStatus]
 	withdrawals  map[string]Payment[WithdrawalStatus]
 	reports      map[string]Report
+	taxBookings  map[string]TaxBooking
+	taxStatement bool // the statement of the closing year was asked for
 }
 
 // NewAccountGroup gives a group that has not been opened.
 func NewAccountGroup(id string) *AccountGroup {
 	return &AccountGroup{
 		ID: id, accounts: map[string]AccountLink{}, cash: map[string]Cash{}, fees: map[string]Payment[FeeStatus]{},
-		withdrawals: map[string]Payment[WithdrawalStatus]{}, reports: map[string]Report{},
+		withdrawals: map[string]Payment[WithdrawalStatus]{}, reports: map[string]Report{}, taxBookings: map[string]TaxBooking{},
 	}
 }
 
@@ -197,7 +207,7 @@ func (g *AccountGroup) copy() *AccountGroup {
 	c := *g
 	c.Lifecycle = g.copyLifecycle()
 	c.accounts, c.cash, c.fees = maps.Clone(g.accounts), maps.Clone(g.cash), maps.Clone(g.fees)
-	c.withdrawals, c.reports = maps.Clone(g.withdrawals), maps.Clone(g.reports)
+	c.withdrawals, c.reports, c.taxBookings = maps.Clone(g.withdrawals), maps.Clone(g.reports), maps.Clone(g.taxBookings)
 	return &c
 }
 
@@ -219,8 +229,10 @@ func (g *AccountGroup) Report(id string) (Report, bool) {
 	return r, ok
 }
 
-// Blockers are the unmet exit conditions, in a fixed order.
-func (g *AccountGroup) Blockers() []Blocker {
+// Blockers are the unmet exit conditions, in a fixed order. None of a group's depends on the time.
+func (g *AccountGroup) Blockers(time.Time) []Blocker { return g.blockers() }
+
+func (g *AccountGroup) blockers() []Blocker {
 	if g.phase == StatusClosed {
 		return nil
 	}
@@ -269,11 +281,11 @@ func paymentItem[S ~string](id string, p Payment[S]) Item {
 
 // OutstandingWithdrawals is the blocker that refuses closing the group and its accounts; nil for none.
 func (g *AccountGroup) OutstandingWithdrawals() *Blocker {
-	return find(g.Blockers(), OutstandingWithdrawals)
+	return find(g.blockers(), OutstandingWithdrawals)
 }
 
-// Closure is the checklist. A group's own withdrawals are among its blockers, so the argument is not used.
-func (g *AccountGroup) Closure(*Blocker) Closure { return g.closure(g.Blockers()) }
+// Closure is the checklist. All that it shows is the group's own, so the argument is not used.
+func (g *AccountGroup) Closure(Outlook) Closure { return g.closure(g.blockers()) }
 
 // ReportID is the id of a user's report of one type: the same however often it is made.
 func (g *AccountGroup) ReportID(userID string, t ReportType) string {
@@ -295,7 +307,7 @@ func (g *AccountGroup) Apply(m Meta, events []Event) {
 		g.openedActive = g.phase != StatusPendingApproval
 	}
 	g.remember(m.CommandID, isFact)
-	g.stand(g.Blockers(), m.Time)
+	g.stand(g.blockers(), m.Time)
 }
 
 // evolve folds one event; isFact as in Lifecycle.evolve.
@@ -305,6 +317,7 @@ func (g *AccountGroup) evolve(m Meta, e Event) (isFact bool) {
 		g.opened(m)
 		g.Users, g.Type, g.Domicile, g.TaxResidencies = e.Users, e.Type, e.Domicile, e.TaxResidencies
 		g.SecuritiesAccountNumber = e.SecuritiesAccountNumber
+		g.openedDomicile, g.openedResidencies = e.Domicile, e.TaxResidencies
 		return false
 	case AccountLinked:
 		g.accounts[e.AccountID] = AccountLink{Number: e.AccountNumber, Type: e.Type, Name: e.Name, Status: e.Status}
@@ -321,6 +334,12 @@ func (g *AccountGroup) evolve(m Meta, e Event) (isFact bool) {
 		g.fees[e.FeeCollectionID] = Payment[FeeStatus]{e.Status, e.Amount, e.Currency, e.Revision}
 	case WithdrawalRecorded:
 		g.withdrawals[e.WithdrawalID] = Payment[WithdrawalStatus]{e.Status, e.Amount, e.Currency, e.Revision}
+	case DomicileChanged:
+		g.Domicile, g.TaxResidencies = e.Domicile, e.TaxResidencies
+	case TaxBookingRecorded:
+		g.taxBookings[e.TaxBookingID] = TaxBooking{e.Year, e.Kind, e.Amount, e.Currency, e.Revision}
+	case TaxStatementRequested:
+		g.taxStatement = true
 	case ReportCreated:
 		g.reports[e.ReportID] = Report{e.ReportID, e.UserID, e.Type, m.Time, e.SHA256, e.Size}
 	default:
@@ -342,14 +361,14 @@ func (g *AccountGroup) Decide(c Command) ([]Event, error) {
 	if g.knows(c.ID) {
 		return nil, nil
 	}
-	events, err := g.decide(c.Payload)
-	if err != nil || len(events) == 0 {
+	events, err := g.decide(c)
+	if err != nil || len(events) == 0 && !reviews(c) {
 		return nil, err
 	}
 	// A CLOSING group closes itself in the commit that clears the last blocker.
 	next := g.copy()
 	next.Apply(c.Meta(), events)
-	if next.closing() && len(next.Blockers()) == 0 {
+	if next.closing() && len(next.blockers()) == 0 {
 		events = append(events, Closed{})
 	}
 	return events, nil
@@ -357,7 +376,7 @@ func (g *AccountGroup) Decide(c Command) ([]Event, error) {
 
 func (g *AccountGroup) open(c Command, p *OpenAccountGroup) ([]Event, error) {
 	if g.Exists() {
-		if g.ClientID == c.ClientID && g.openedAs(p) {
+		if g.ClientID == c.ClientID && g.OpenedAs(p) {
 			return nil, nil
 		}
 		return nil, conflict("the id %s is taken by an account group with other content", g.ID)
@@ -372,17 +391,17 @@ func (g *AccountGroup) open(c Command, p *OpenAccountGroup) ([]Event, error) {
 	return events, nil
 }
 
-// openedAs tells whether an open that comes again asks for what was opened.
-func (g *AccountGroup) openedAs(p *OpenAccountGroup) bool {
-	return slices.Equal(g.Users, p.Users) && g.Type == p.Type && g.Domicile == p.Domicile &&
-		slices.Equal(g.TaxResidencies, p.TaxResidencies) && (p.Status != StatusPendingApproval) == g.openedActive
+// OpenedAs tells whether an open that comes again asks for what was opened.
+func (g *AccountGroup) OpenedAs(p *OpenAccountGroup) bool {
+	return slices.Equal(g.Users, p.Users) && g.Type == p.Type && g.openedDomicile == p.Domicile &&
+		slices.Equal(g.openedResidencies, p.TaxResidencies) && (p.Status != StatusPendingApproval) == g.openedActive
 }
 
-func (g *AccountGroup) decide(p Payload) ([]Event, error) {
-	if events, err, ok := g.Lifecycle.decide(p); ok {
+func (g *AccountGroup) decide(c Command) ([]Event, error) {
+	if events, err, ok := g.Lifecycle.decide(c); ok {
 		return events, err
 	}
-	switch p := p.(type) {
+	switch p := c.Payload.(type) {
 	case *LinkAccount:
 		return g.linkAccount(p)
 	case *WithdrawAccountLink:
@@ -402,8 +421,14 @@ func (g *AccountGroup) decide(p Payload) ([]Event, error) {
 		return g.recordReport(p)
 	case *RequestAccountGroupClosure:
 		return g.requestClosure(p)
+	case *ChangeDomicile:
+		return g.changeDomicile(p)
+	case *RecordTaxBooking:
+		return g.recordTaxBooking(p)
+	case *RequestTaxStatement:
+		return g.requestTaxStatement(c.Time, p)
 	}
-	return nil, unknownCommand(KindAccountGroup, p)
+	return nil, unknownCommand(KindAccountGroup, c.Payload)
 }
 
 func (g *AccountGroup) linkAccount(p *LinkAccount) ([]Event, error) {

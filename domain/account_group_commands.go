@@ -190,5 +190,5 @@ func (p RecordAccountClosure) Validate() error {
 
 // Validate refuses ids that are none.
 func (p RecordReport) Validate() error {
-	return checks(checkID("report_id", p.ReportID), checkID("user_id", p.UserID), oneOf("type", p.Type, ReportAccountClosing))
+	return checks(checkID("report_id", p.ReportID), checkID("user_id", p.UserID), oneOf("type", p.Type, ReportAccountClosing, ReportAnnualTaxStatement))
 }

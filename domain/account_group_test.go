@@ -139,11 +139,11 @@ func TestPendingGroup(t *testing.T) {
 	given, _ := groupOf(s).Link(firstAccount)
 	account := newStage(KindAccount, firstAccount)
 	account.does(t, &OpenAccount{AccountGroupID: someGroup, Type: Trading, Name: "Savings", Link: &given}, "opened")
-	require.Equal(t, StatusPendingApproval, account.agg.Status())
+	require.Equal(t, StatusPendingApproval, account.status())
 
 	s.does(t, &Activate{}, "activated")
 	require.Equal(t, StatusPendingApproval, status(firstAccount), "its accounts are activated one by one")
-	require.Equal(t, StatusPendingApproval, account.agg.Status())
+	require.Equal(t, StatusPendingApproval, account.status())
 	s.does(t, asks(thirdAccount, StatusPendingApproval), "account_linked")
 	s.does(t, asks(otherGroup, ""), "account_linked")
 	require.Equal(t, []Status{StatusPendingApproval, StatusActive}, []Status{status(thirdAccount), status(otherGroup)})
@@ -162,14 +162,19 @@ func TestTenancy(t *testing.T) {
 			s.client, unknown.client = otherClient, otherClient
 			for heading, payload := range commands(kind) {
 				p := payload(s)
-				if p.CommandName() == "open" {
+				switch p.CommandName() {
+				case "open":
 					refusal := s.refuses(t, p, Conflict)
 					require.Contains(t, refusal.Detail, "is taken by", "an id is taken, whoever has it")
+					continue
+				case "link_account_group":
+					refusal := s.refuses(t, p, Conflict)
+					require.Equal(t, "the user id "+owner+" is taken", refusal.Detail, "nothing is said of the groups of the other client's user")
 					continue
 				}
 				refusal := s.refuses(t, p, NotFound)
 				require.Equal(t, unknown.refuses(t, p, NotFound), refusal, heading)
-				noun := map[Kind]string{KindAccount: "account", KindAccountGroup: "account group"}[kind]
+				noun := map[Kind]string{KindAccount: "account", KindAccountGroup: "account group", KindUser: "user"}[kind]
 				require.Equal(t, "there is no "+noun+" with the id "+s.ref.ID, refusal.Detail)
 				require.Empty(t, refusal.Blockers)
 			}

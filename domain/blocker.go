@@ -13,16 +13,28 @@ type BlockerCode string
 const (
 	OpenPositions            BlockerCode = "OPEN_POSITIONS"
 	ExpectedCorporateActions BlockerCode = "EXPECTED_CORPORATE_ACTIONS"
+	OpenOrders               BlockerCode = "OPEN_ORDERS"
+	TaxYearEndBlocker        BlockerCode = "TAX_YEAR_END"
 	OpenAccounts             BlockerCode = "OPEN_ACCOUNTS"
 	OutstandingFees          BlockerCode = "OUTSTANDING_FEES"
 	OutstandingWithdrawals   BlockerCode = "OUTSTANDING_WITHDRAWALS"
 	CashBalance              BlockerCode = "CASH_BALANCE"
 	Locked                   BlockerCode = "LOCKED"
+
+	// These two stand against offboarding a user (ours).
+	OpenAccountGroups    BlockerCode = "OPEN_ACCOUNT_GROUPS"
+	PendingTaxStatements BlockerCode = "PENDING_TAX_STATEMENTS"
 )
+
+// BlockerCodes lists the codes that stand against closing, in the order in which a checklist has them.
+func BlockerCodes() []BlockerCode {
+	return []BlockerCode{OpenPositions, ExpectedCorporateActions, OpenOrders, TaxYearEndBlocker, OpenAccounts, OutstandingFees,
+		OutstandingWithdrawals, CashBalance, Locked}
+}
 
 // Blocker is one unmet condition.
 type Blocker struct {
-	Code   BlockerCode `json:"code" doc:"Stable code of the condition." enum:"OPEN_POSITIONS,EXPECTED_CORPORATE_ACTIONS,OPEN_ACCOUNTS,OUTSTANDING_FEES,OUTSTANDING_WITHDRAWALS,CASH_BALANCE,LOCKED"`
+	Code   BlockerCode `json:"code" doc:"Stable code of the condition." enum:"OPEN_POSITIONS,EXPECTED_CORPORATE_ACTIONS,OPEN_ORDERS,TAX_YEAR_END,OPEN_ACCOUNTS,OUTSTANDING_FEES,OUTSTANDING_WITHDRAWALS,CASH_BALANCE,LOCKED,OPEN_ACCOUNT_GROUPS,PENDING_TAX_STATEMENTS"`
 	Detail string      `json:"detail" doc:"The condition in a sentence."`
 	// Since is when the condition began to stand without a break.
 	Since time.Time `json:"since" doc:"Since when the condition has stood without a break (UTC)."`
@@ -44,6 +56,10 @@ type Item struct {
 var blockerDetails = map[BlockerCode]string{
 	OpenPositions:            "positions are held, or wait for settlement: sell them, or ask for a liquidation",
 	ExpectedCorporateActions: "corporate actions are expected: they have to be settled or cancelled",
+	OpenOrders:               "orders are open: each has to be filled or cancelled",
+	TaxYearEndBlocker:        "the account's domicile is GB: it closes when the UK tax year ends, at the start of 6 April in London",
+	OpenAccountGroups:        "account groups of the user are not CLOSED: close each of them",
+	PendingTaxStatements:     "annual tax statements of the user's closed account groups are still to be made",
 	OpenAccounts:             "accounts of the group are not CLOSED: close each of them",
 	OutstandingFees:          "fee collections are in progress: they have to be finalised or cancelled",
 	OutstandingWithdrawals:   "withdrawals are in progress: they have to be confirmed or cancelled",
@@ -67,17 +83,22 @@ func (l *Lifecycle) lockedBlocker(blockers []Blocker) []Blocker {
 	return append(blockers, Blocker{Code: Locked, Detail: blockerDetails[Locked], Since: l.standing[Locked], Items: []Item{}})
 }
 
-// stand notes since when each blocker has stood: a new one from at, one that goes is forgotten.
+// stand notes since when each blocker has stood. It ends every commit.
 func (l *Lifecycle) stand(blockers []Blocker, at time.Time) {
+	l.standing, l.changedAt = since(l.standing, blockers, at), at
+}
+
+// since is since when each blocker has stood: a new one from at; one that goes is forgotten.
+func since(before map[BlockerCode]time.Time, blockers []Blocker, at time.Time) map[BlockerCode]time.Time {
 	standing := make(map[BlockerCode]time.Time, len(blockers))
 	for _, b := range blockers {
-		since, stood := l.standing[b.Code]
+		from, stood := before[b.Code]
 		if !stood {
-			since = at
+			from = at
 		}
-		standing[b.Code] = since
+		standing[b.Code] = from
 	}
-	l.standing = standing
+	return standing
 }
 
 // find returns the blocker with the code, or nil.

@@ -58,7 +58,7 @@ func at(n int) time.Time { return newClock().now.Add(time.Duration(n) * minute) 
 func TestSince(t *testing.T) {
 	s := activeAccount(t)
 	since := func() time.Time {
-		b := find(s.agg.(*Account).Blockers(), OpenPositions)
+		b := find(s.agg.(*Account).Blockers(s.clock.now), OpenPositions)
 		require.NotNil(t, b)
 		return b.Since
 	}
@@ -74,27 +74,27 @@ func TestSince(t *testing.T) {
 	require.Equal(t, first, since(), "neither the request nor a lock restarts it")
 	s.does(t, &Lock{}, "locked")
 	s.does(t, holds(apple, "0", 2), "position_recorded")
-	require.Nil(t, find(s.agg.(*Account).Blockers(), OpenPositions))
+	require.Nil(t, find(s.agg.(*Account).Blockers(s.clock.now), OpenPositions))
 	again := s.clock.now.Add(minute)
 	s.does(t, holds(apple, "1", 3), "position_recorded")
 	require.Equal(t, again, since(), "it went, and came again")
 
-	locked := find(s.agg.(*Account).Blockers(), Locked).Since
+	locked := find(s.agg.(*Account).Blockers(s.clock.now), Locked).Since
 	s.does(t, &Unlock{}, "unlocked")
 	s.does(t, &Lock{}, "locked")
-	require.True(t, find(s.agg.(*Account).Blockers(), Locked).Since.After(locked))
+	require.True(t, find(s.agg.(*Account).Blockers(s.clock.now), Locked).Since.After(locked))
 }
 
 // TestPreview has what an ACTIVE account shows: its own blockers, and before them what its group has outstanding.
 func TestPreview(t *testing.T) {
 	s := activeAccount(t)
 	s.does(t, holds(basf, "10", 1), "position_recorded")
-	require.Equal(t, "OUTSTANDING_WITHDRAWALS, OPEN_POSITIONS", codes(s.agg.Closure(outstanding).Blockers))
-	require.Equal(t, *outstanding, s.agg.Closure(outstanding).Blockers[0])
+	require.Equal(t, "OUTSTANDING_WITHDRAWALS, OPEN_POSITIONS", codes(s.preview(Outlook{Withdrawals: outstanding}).Blockers))
+	require.Equal(t, *outstanding, s.preview(Outlook{Withdrawals: outstanding}).Blockers[0])
 	s.does(t, &RequestAccountClosure{}, "closing_initiated")
-	require.Equal(t, "OPEN_POSITIONS", codes(s.agg.Closure(outstanding).Blockers), "a withdrawal does not block the account's exit")
+	require.Equal(t, "OPEN_POSITIONS", codes(s.preview(Outlook{Withdrawals: outstanding}).Blockers), "a withdrawal does not block the account's exit")
 	s.does(t, holds(basf, "0", 2), "position_recorded, closed")
-	require.Equal(t, "", codes(s.agg.Closure(outstanding).Blockers))
+	require.Equal(t, "", codes(s.preview(Outlook{Withdrawals: outstanding}).Blockers))
 
 	// What is absent is [] in JSON, so never nil.
 	empty := activeAccount(t).closure()

@@ -115,3 +115,52 @@ func closedGroup(t rapid.TB) *stage {
 	s.does(t, closureOf(firstAccount), "account_closure_recorded, closed")
 	return s
 }
+
+func order(id string, side OrderSide, isin string, quantity Decimal) *PlaceOrder {
+	return &PlaceOrder{OrderID: id, Side: side, ISIN: isin, Quantity: quantity}
+}
+
+func orderIs(id string, status OrderStatus, revision int64) *RecordOrder {
+	return &RecordOrder{OrderID: id, Status: status, Revision: revision}
+}
+
+func liquidate(id string) *RequestLiquidation {
+	return &RequestLiquidation{LiquidationID: id, UserID: owner}
+}
+
+func takeBack(id string) *CancelLiquidation { return &CancelLiquidation{LiquidationID: id} }
+
+// saleOf is the id of the order by which a liquidation sells an instrument.
+func saleOf(liquidation, isin string) string {
+	return DeriveID(liquidationOrderIDPrefix, liquidation, isin)
+}
+
+func booking(year int, amount Decimal, revision int64) *RecordTaxBooking {
+	return &RecordTaxBooking{TaxBookingID: someBooking, Year: year, Kind: "DIVIDEND", Amount: amount, Currency: "EUR", Revision: revision}
+}
+
+func settles(id string) *SettleReconciliation {
+	return &SettleReconciliation{ReconciliationID: id, Note: "returned to the sender"}
+}
+
+// month is the period of stalls in the tests.
+const month = 30 * 24 * time.Hour
+
+func stall(n int) *ReportStall { return &ReportStall{Number: n, Period: month} }
+
+func statement() *RequestTaxStatement { return &RequestTaxStatement{Day: DefaultTaxStatementDay} }
+
+func linkGroup(id string) *LinkGroup { return &LinkGroup{AccountGroupID: id, Open: *openGroup()} }
+
+// groupIsClosed tells the user of a closed group; a statement is to come of a year, or of none when it is 0.
+func groupIsClosed(id string, taxYear int) *RecordGroupClosure {
+	return &RecordGroupClosure{AccountGroupID: id, ClosedAt: time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC), TaxStatementYear: taxYear}
+}
+
+// activeUser is in one group, which is open.
+func activeUser(t rapid.TB) *stage {
+	t.Helper()
+	s := newStage(KindUser, owner)
+	s.does(t, linkGroup(someGroup), "account_group_linked")
+	return s
+}

@@ -33,7 +33,7 @@ func tell(t *testing.T, stories []story) {
 			for i, step := range story.steps {
 				events, refusal := s.try(t, s.command(step.send))
 				require.Equal(t, step.want, answer(events, refusal), "step %d: %s", i+1, step.send.CommandName())
-				require.Equal(t, step.status, s.agg.Status(), "step %d: %s", i+1, step.send.CommandName())
+				require.Equal(t, step.status, s.status(), "step %d: %s", i+1, step.send.CommandName())
 				require.Equal(t, step.blockers, codes(s.closure().Blockers), "step %d: %s", i+1, step.send.CommandName())
 			}
 		})
@@ -116,14 +116,14 @@ func TestClosingEntry(t *testing.T) {
 
 // TestEntryRefusalsNameTheStatus checks the words that a client reads.
 func TestEntryRefusalsNameTheStatus(t *testing.T) {
-	for _, kind := range Kinds() {
+	for _, kind := range closableKinds() {
 		for _, s := range situations(kind) {
 			stage := s.make(t)
 			_, refusal := stage.decide(t, stage.command(commands(kind)["request_closure"](stage)))
 			if refusal == nil || refusal.Kind != Conflict || codes(refusal.Blockers) == string(OutstandingWithdrawals) {
 				continue
 			}
-			require.Contains(t, refusal.Detail, "the status is "+string(stage.agg.Status()), "%s %s", kind, s.name)
+			require.Contains(t, refusal.Detail, "the status is "+string(stage.status()), "%s %s", kind, s.name)
 			require.Contains(t, refusal.Detail, "possible in ACTIVE", "%s %s", kind, s.name)
 		}
 	}

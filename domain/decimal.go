@@ -4,6 +4,8 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+
+	"github.com/shopspring/decimal"
 )
 
 // Decimal is an exact decimal number, kept in the very digits in which it was recorded: an auditor sees
@@ -37,3 +39,18 @@ func (d Decimal) IsZero() bool { return strings.Trim(string(d), "-0.") == "" }
 
 // IsNegative tells whether d is below zero.
 func (d Decimal) IsNegative() bool { return strings.HasPrefix(string(d), "-") && !d.IsZero() }
+
+// Add is d + other, exactly.
+func (d Decimal) Add(other Decimal) Decimal { return Decimal(d.exact().Add(other.exact()).String()) }
+
+// Sub is d - other, exactly.
+func (d Decimal) Sub(other Decimal) Decimal { return Decimal(d.exact().Sub(other.exact()).String()) }
+
+// exact is the number that the digits say; "" is zero. What is recorded was validated, so nothing else is there.
+func (d Decimal) exact() decimal.Decimal {
+	n, err := decimal.NewFromString(string(d))
+	if err != nil {
+		return decimal.Zero
+	}
+	return n
+}

@@ -29,6 +29,19 @@ const (
 	EventAccountClosingInitiated        = "account.closing_initiated"
 	EventAccountClosed                  = "account.closed"
 	EventAccountReconciliationRequired  = "account.reconciliation_required"
+	EventAccountReconciliationSettled   = "account.reconciliation_settled"
+	EventAccountClosureStalled          = "account.closure_stalled"
+	EventAccountDomicileRecorded        = "account.domicile_recorded"
+
+	EventOrderPlaced                = "account.order_placed"
+	EventOrderRecorded              = "account.order_recorded"
+	EventOrderCancellationRequested = "account.order_cancellation_requested"
+
+	EventLiquidationRequested  = "account.liquidation_requested"
+	EventLiquidationProcessing = "account.liquidation_processing"
+	EventLiquidationFilled     = "account.liquidation_filled"
+	EventLiquidationSettled    = "account.liquidation_settled"
+	EventLiquidationCancelled  = "account.liquidation_cancelled"
 
 	EventGroupOpened                 = "account_group.opened"
 	EventGroupActivated              = "account_group.activated"
@@ -45,6 +58,18 @@ const (
 	EventGroupClosed                 = "account_group.closed"
 	EventGroupReconciliationRequired = "account_group.reconciliation_required"
 	EventGroupReportCreated          = "account_group.report_created"
+	EventGroupReconciliationSettled  = "account_group.reconciliation_settled"
+	EventGroupClosureStalled         = "account_group.closure_stalled"
+	EventGroupDomicileChanged        = "account_group.domicile_changed"
+	EventGroupTaxBookingRecorded     = "account_group.tax_booking_recorded"
+	EventGroupTaxStatementRequested  = "account_group.tax_statement_requested"
+
+	EventUserGroupLinked          = "user.account_group_linked"
+	EventUserGroupLinkWithdrawn   = "user.account_group_link_withdrawn"
+	EventUserGroupClosureRecorded = "user.account_group_closure_recorded"
+	EventUserTaxStatementRecorded = "user.tax_statement_recorded"
+	EventUserOffboardingInitiated = "user.offboarding_initiated"
+	EventUserOffboarded           = "user.offboarded"
 )
 
 // prototypes decodes each event by its wire name; every one is at version 1.
@@ -59,6 +84,19 @@ var prototypes = map[string]func([]byte) (Event, error){
 	EventAccountClosingInitiated:        decode[ClosingInitiated],
 	EventAccountClosed:                  decode[Closed],
 	EventAccountReconciliationRequired:  decode[ReconciliationRequired],
+	EventAccountReconciliationSettled:   decode[ReconciliationSettled],
+	EventAccountClosureStalled:          decode[ClosureStalled],
+	EventAccountDomicileRecorded:        decode[DomicileRecorded],
+
+	EventOrderPlaced:                decode[OrderPlaced],
+	EventOrderRecorded:              decode[OrderRecorded],
+	EventOrderCancellationRequested: decode[OrderCancellationRequested],
+
+	EventLiquidationRequested:  decode[LiquidationRequested],
+	EventLiquidationProcessing: decode[LiquidationProcessing],
+	EventLiquidationFilled:     decode[LiquidationFilled],
+	EventLiquidationSettled:    decode[LiquidationSettled],
+	EventLiquidationCancelled:  decode[LiquidationCancelled],
 
 	EventGroupOpened:                 decode[AccountGroupOpened],
 	EventGroupActivated:              decode[Activated],
@@ -75,6 +113,18 @@ var prototypes = map[string]func([]byte) (Event, error){
 	EventGroupClosed:                 decode[Closed],
 	EventGroupReconciliationRequired: decode[ReconciliationRequired],
 	EventGroupReportCreated:          decode[ReportCreated],
+	EventGroupReconciliationSettled:  decode[ReconciliationSettled],
+	EventGroupClosureStalled:         decode[ClosureStalled],
+	EventGroupDomicileChanged:        decode[DomicileChanged],
+	EventGroupTaxBookingRecorded:     decode[TaxBookingRecorded],
+	EventGroupTaxStatementRequested:  decode[TaxStatementRequested],
+
+	EventUserGroupLinked:          decode[GroupLinked],
+	EventUserGroupLinkWithdrawn:   decode[GroupLinkWithdrawn],
+	EventUserGroupClosureRecorded: decode[GroupClosureRecorded],
+	EventUserTaxStatementRecorded: decode[TaxStatementRecorded],
+	EventUserOffboardingInitiated: decode[OffboardingInitiated],
+	EventUserOffboarded:           decode[Offboarded],
 }
 
 // ErrUnknownEvent means that the log holds an event this version does not know. The reader of that aggregate

@@ -105,7 +105,7 @@ func TestFactsAfterClosed(t *testing.T) {
 			require.NoError(t, checkID("reconciliation_id", required.ReconciliationID))
 			want := Reconciliation{ID: required.ReconciliationID, Code: k.code, Item: required.Item, ReceivedAt: came}
 			require.Equal(t, []Reconciliation{want}, s.closure().Reconciliation)
-			require.Equal(t, StatusClosed, s.agg.Status())
+			require.Equal(t, StatusClosed, s.status())
 			require.Empty(t, s.closure().Blockers, "nothing blocks what is CLOSED")
 
 			s.does(t, k.make(true, 11), "")

@@ -47,7 +47,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		s := newStage(kindOf(name), firstAccount)
 		s.agg.Apply(Meta{ClientID: someClient, CommandID: owner, Actor: "fuzz", Time: s.clock.tick()}, []Event{e, e})
 		s.agg.Copy()
-		s.agg.Closure(nil)
+		s.closure()
 	})
 }
 

@@ -77,6 +77,7 @@ func samples() map[string]sample {
 	}
 	initiated := sample{ClosingInitiated{ClosureReason: "user_initiated"}, ClosingInitiated{}}
 	sum := strings.Repeat("0123456789abcdef", 4)
+	settled := sample{ReconciliationSettled{ReconciliationID: "5ec0c11e-0000-5000-8000-000000000001", Note: "Zurück an die Hausbank, Beleg 4711"}, nil}
 	return map[string]sample{
 		EventAccountOpened: {AccountOpened{AccountGroupID: someGroup, Type: Trading, Name: "Zoë’s Ersparnisse & <Œuvres> – Ωμέγα, Łódź",
 			AccountNumber: 2, Users: family}, nil},
@@ -89,6 +90,20 @@ func samples() map[string]sample {
 		EventAccountClosingInitiated:        initiated,
 		EventAccountClosed:                  {Closed{}, nil},
 		EventAccountReconciliationRequired:  reconciliation(OpenPositions, Item{ISIN: basf, Quantity: "1", PendingSettlement: "0"}),
+		EventAccountReconciliationSettled:   settled,
+		EventAccountClosureStalled:          {ClosureStalled{Number: 3}, nil},
+		EventAccountDomicileRecorded:        {DomicileRecorded{Domicile: "GB"}, nil},
+
+		EventOrderPlaced: {OrderPlaced{OrderID: someOrder, UserID: owner, Side: Sell, ISIN: basf, Quantity: "0.000001", CashAmount: "99.99", Currency: "EUR",
+			LiquidationID: someLiquidation},
+			OrderPlaced{OrderID: someOrder, UserID: owner, Side: Buy, ISIN: apple}},
+		EventOrderRecorded:              {OrderRecorded{OrderID: someOrder, Status: OrderFilled, PreviousStatus: OrderProcessing, Revision: 2}, nil},
+		EventOrderCancellationRequested: {OrderCancellationRequested{OrderID: someOrder}, nil},
+		EventLiquidationRequested:       {LiquidationRequested{LiquidationID: someLiquidation, UserID: owner}, nil},
+		EventLiquidationProcessing:      {LiquidationProcessing{LiquidationID: someLiquidation}, nil},
+		EventLiquidationFilled:          {LiquidationFilled{LiquidationID: someLiquidation}, nil},
+		EventLiquidationSettled:         {LiquidationSettled{LiquidationID: someLiquidation}, nil},
+		EventLiquidationCancelled:       {LiquidationCancelled{LiquidationID: someLiquidation}, nil},
 
 		EventGroupOpened: {AccountGroupOpened{Users: family, Type: "CHILD", Domicile: "DE", TaxResidencies: []string{"DE", "FR"},
 			SecuritiesAccountNumber: "1000001"},
@@ -107,6 +122,24 @@ func samples() map[string]sample {
 		EventGroupClosed:                 {Closed{}, nil},
 		EventGroupReconciliationRequired: reconciliation(CashBalance, Item{Currency: "EUR", Balance: "0.37", PendingSettlement: "0"}),
 		EventGroupReportCreated:          {ReportCreated{ReportID: "4e904700-0000-5000-8000-000000000001", UserID: owner, Type: ReportAccountClosing, SHA256: sum, Size: 48211}, nil},
+		EventGroupReconciliationSettled:  settled,
+		EventGroupClosureStalled:         {ClosureStalled{Number: 1}, nil},
+		EventGroupDomicileChanged: {DomicileChanged{Domicile: "GB", TaxResidencies: []string{"GB", "DE"}},
+			DomicileChanged{Domicile: "GB", TaxResidencies: []string{}}},
+		EventGroupTaxBookingRecorded: {TaxBookingRecorded{TaxBookingID: someBooking, Year: 2026, Kind: "CAPITAL_GAINS_TAX", Amount: "-12.34", Currency: "EUR",
+			Revision: 2}, nil},
+		EventGroupTaxStatementRequested: {TaxStatementRequested{Year: 2026}, nil},
+
+		EventUserGroupLinked: {GroupLinked{AccountGroupID: someGroup, Users: family, Type: "CHILD", Domicile: "DE", TaxResidencies: []string{"DE", "FR"},
+			Status: StatusPendingApproval},
+			GroupLinked{AccountGroupID: someGroup, Users: users(), Type: "PERSONAL", TaxResidencies: []string{}, Status: StatusActive}},
+		EventUserGroupLinkWithdrawn: {GroupLinkWithdrawn{AccountGroupID: someGroup}, nil},
+		EventUserGroupClosureRecorded: {GroupClosureRecorded{AccountGroupID: someGroup, ClosedAt: time.Date(2026, 1, 2, 9, 30, 0, 123456789, time.UTC),
+			TaxStatementYear: 2026},
+			GroupClosureRecorded{AccountGroupID: someGroup, ClosedAt: time.Date(2026, 1, 2, 9, 30, 0, 123456789, time.UTC)}},
+		EventUserTaxStatementRecorded: {TaxStatementRecorded{AccountGroupID: someGroup}, nil},
+		EventUserOffboardingInitiated: {OffboardingInitiated{}, nil},
+		EventUserOffboarded:           {Offboarded{}, nil},
 	}
 }
 

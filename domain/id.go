@@ -15,10 +15,11 @@ type Kind string
 const (
 	KindAccount      Kind = "account"
 	KindAccountGroup Kind = "account_group"
+	KindUser         Kind = "user"
 )
 
 // Kinds lists every kind of aggregate, in the order in which documents show them.
-func Kinds() []Kind { return []Kind{KindAccount, KindAccountGroup} }
+func Kinds() []Kind { return []Kind{KindAccount, KindAccountGroup, KindUser} }
 
 // ParseID reads a uuid in its 36-character form and returns it in lower case, the one form that is
 // stored: two spellings of one id must never become two aggregates.

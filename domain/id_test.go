@@ -20,14 +20,19 @@ func TestNewPayload(t *testing.T) {
 				require.NotSame(t, p, again, "a payload is decoded into, so each call gives its own")
 			}
 		}
-		for _, name := range []string{"link_account", "withdraw_account_link", "record_account_closure", "record_report", "", "OPEN", "close"} {
+		for _, name := range []string{"link_account", "withdraw_account_link", "record_account_closure", "record_report", "record_domicile",
+			"review_closure", "report_stall", "request_tax_statement", "link_account_group", "withdraw_account_group_link",
+			"record_account_group_closure", "record_tax_statement", "", "OPEN", "close"} {
 			_, ok := NewPayload(kind, name)
 			require.False(t, ok, "%s %s is not for the outside", kind, name)
 		}
 	}
-	_, ok := NewPayload("user", "open")
+	_, ok := NewPayload(KindUser, "open")
+	require.False(t, ok, "a user begins with the first account group")
+	require.Equal(t, []string{"request_offboarding"}, CommandNames(KindUser))
+	_, ok = NewPayload("portfolio", "open")
 	require.False(t, ok)
-	require.Empty(t, CommandNames("user"))
+	require.Empty(t, CommandNames("portfolio"))
 }
 
 // TestParseID has the one form in which ids are stored.

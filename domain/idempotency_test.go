@@ -23,14 +23,14 @@ func TestCommandMemory(t *testing.T) {
 	s.send(t, lock, "locked")
 	s.send(t, unlock, "unlocked")
 	s.send(t, lock, "")
-	require.Equal(t, StatusActive, s.agg.Status(), "a lock that comes again after the unlock locks nothing")
+	require.Equal(t, StatusActive, s.status(), "a lock that comes again after the unlock locks nothing")
 	s.send(t, rename, "renamed")
 	s.does(t, &RenameAccount{Name: "Savings"}, "renamed")
 	s.send(t, rename, "")
 	require.Equal(t, "Savings", s.agg.(*Account).Name)
 	s.does(t, &Lock{}, "locked")
 	s.send(t, unlock, "")
-	require.Equal(t, StatusLocked, s.agg.Status())
+	require.Equal(t, StatusLocked, s.status())
 
 	g := activeGroup(t)
 	linked, withdrawn := g.command(link(firstAccount)), g.command(&WithdrawAccountLink{AccountID: firstAccount})
@@ -90,14 +90,14 @@ func TestFactsAreRememberedApart(t *testing.T) {
 		if s.ref.Kind == KindAccountGroup {
 			count(closureOf(firstAccount), 1, 0)
 		}
-		require.Equal(t, StatusClosed, s.agg.Status())
+		require.Equal(t, StatusClosed, s.status())
 		for _, k := range factKinds() {
 			if k.kind == s.ref.Kind {
 				count(k.make(true, revision+1000), 1, 0)
 			}
 		}
 	}
-	for _, kind := range Kinds() {
+	for _, kind := range closableKinds() {
 		pending := situations(kind)[1].make(t)
 		require.Len(t, lifecycleOf(pending.agg).recent, 1, "its opening, PENDING_APPROVAL")
 	}

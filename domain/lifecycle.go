@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Aggregate is an account or an account group: a state that answers commands with events.
+// Aggregate is an account, an account group or a user: a state that answers commands with events.
 type Aggregate interface {
 	Kind() Kind
 	AggregateID() string
@@ -19,16 +19,38 @@ type Aggregate interface {
 	Apply(Meta, []Event)
 	// Copy shares nothing that Apply changes.
 	Copy() Aggregate
+}
+
+// Closable is an aggregate that can be closed: an account or an account group.
+type Closable interface {
+	Aggregate
 	// Status is what clients see.
 	Status() Status
-	// Closure is the checklist; for an ACTIVE account with what its group has outstanding.
-	Closure(withdrawals *Blocker) Closure
+	// Closure is the checklist at a time.
+	Closure(Outlook) Closure
+	// RequestedAt is when closing was asked for; nil before.
+	RequestedAt() *time.Time
+	// LastChange is the time of the last commit.
+	LastChange() time.Time
+}
+
+// Outlook is what a checklist needs beside its aggregate.
+type Outlook struct {
+	// Now is the time for which it is made.
+	Now time.Time
+	// Withdrawals is what an account's group has outstanding; nil for nothing. Domicile is the group's. Both count only
+	// while closing was not asked for.
+	Withdrawals *Blocker
+	Domicile    string
 }
 
 // New gives an aggregate that has not been opened.
 func New(ref Ref) Aggregate {
-	if ref.Kind == KindAccountGroup {
+	switch ref.Kind {
+	case KindAccountGroup:
 		return NewAccountGroup(ref.ID)
+	case KindUser:
+		return NewUser(ref.ID)
 	}
 	return NewAccount(ref.ID)
 }
@@ -47,7 +69,7 @@ func (l *Lifecycle) Client() string { return l.ClientID }
 // copyLifecycle shares nothing that evolving changes. Pointers to times are replaced, never written through.
 func (l Lifecycle) copyLifecycle() Lifecycle {
 	l.standing = maps.Clone(l.standing)
-	l.reconciliations = slices.Clone(l.reconciliations)
+	l.reconciliations, l.settled = slices.Clone(l.reconciliations), slices.Clone(l.settled)
 	l.recent, l.recentFacts = slices.Clone(l.recent), slices.Clone(l.recentFacts)
 	return l
 }
@@ -71,6 +93,12 @@ func (l *Lifecycle) evolve(m Meta, e Event) (isFact bool) {
 	case Closed:
 		l.phase, l.closedAt, l.UpdatedAt = StatusClosed, &at, at
 		return true
+	case ClosureStalled:
+		l.stalls = e.Number
+		return true
+	case ReconciliationSettled:
+		l.settle(e.ReconciliationID)
+		return true
 	case ReconciliationRequired:
 		l.reconciliations = append(l.reconciliations, Reconciliation{ID: e.ReconciliationID, Code: e.Blocker, Item: e.Item, ReceivedAt: at})
 		return true
@@ -84,14 +112,20 @@ func (l *Lifecycle) opened(m Meta) {
 }
 
 // decide answers the commands that both aggregates share; ok is false for any other.
-func (l *Lifecycle) decide(p Payload) (events []Event, err error, ok bool) {
-	switch p.(type) {
+func (l *Lifecycle) decide(c Command) (events []Event, err error, ok bool) {
+	switch p := c.Payload.(type) {
 	case *Activate:
 		events, err = l.activate()
 	case *Lock:
 		events, err = l.lock()
 	case *Unlock:
 		events, err = l.unlock()
+	case *SettleReconciliation:
+		events, err = l.settleReconciliation(p)
+	case *ReportStall:
+		events = l.reportStall(c.Time, p)
+	case *ReviewClosure:
+		// Whether the exit conditions hold is asked at the end of every decision.
 	default:
 		return nil, nil, false
 	}
@@ -162,5 +196,5 @@ func (l *Lifecycle) reconcile(events []Event, aggregate string, code BlockerCode
 
 // unknownCommand is the refusal of a command that a kind does not have.
 func unknownCommand(kind Kind, p Payload) error {
-	return invalid("command", "an %s has no command %s; it has %s", kind.noun(), Quote(p.CommandName()), list(CommandNames(kind)))
+	return invalid("command", "%s has no command %s; it has %s", kind.WithArticle(), Quote(p.CommandName()), list(CommandNames(kind)))
 }

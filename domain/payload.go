@@ -54,10 +54,14 @@ func payloads(kind Kind) []Payload {
 	switch kind {
 	case KindAccount:
 		return []Payload{&OpenAccount{}, &Activate{}, &Lock{}, &Unlock{}, &RenameAccount{},
-			&RecordPosition{}, &RecordCorporateAction{}, &RequestAccountClosure{}}
+			&RecordPosition{}, &RecordCorporateAction{}, &PlaceOrder{}, &RecordOrder{},
+			&RequestLiquidation{}, &CancelLiquidation{}, &RequestAccountClosure{}, &SettleReconciliation{}}
 	case KindAccountGroup:
 		return []Payload{&OpenAccountGroup{}, &Activate{}, &Lock{}, &Unlock{},
-			&RecordCashBalance{}, &RecordFeeCollection{}, &RecordWithdrawal{}, &RequestAccountGroupClosure{}}
+			&ChangeDomicile{}, &RecordCashBalance{}, &RecordFeeCollection{}, &RecordWithdrawal{}, &RecordTaxBooking{},
+			&RequestAccountGroupClosure{}, &SettleReconciliation{}}
+	case KindUser:
+		return []Payload{&RequestOffboarding{}}
 	}
 	return nil
 }

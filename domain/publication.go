@@ -25,16 +25,34 @@ const (
 	PublishedGroupActivated        = "ACCOUNT_GROUP.ACTIVATED"
 	PublishedGroupLocked           = "ACCOUNT_GROUP.LOCKED"
 	PublishedGroupUnlocked         = "ACCOUNT_GROUP.UNLOCKED"
+	PublishedGroupUpdated          = "ACCOUNT_GROUP.UPDATED"
 	PublishedGroupClosureAnnounced = "ACCOUNT_GROUP.CLOSURE_ANNOUNCED"
 	PublishedGroupClosingInitiated = "ACCOUNT_GROUP.CLOSING_INITIATED"
 	PublishedGroupClosed           = "ACCOUNT_GROUP.CLOSED"
 
+	PublishedOrderNew                   = "ORDER.NEW"
+	PublishedOrderProcessing            = "ORDER.PROCESSING"
+	PublishedOrderFilled                = "ORDER.FILLED"
+	PublishedOrderCancelled             = "ORDER.CANCELLED"
+	PublishedOrderCancellationRequested = "ORDER.CANCELLATION_REQUESTED"
+
+	PublishedLiquidationNew        = "ACCOUNT_LIQUIDATION.NEW"
+	PublishedLiquidationProcessing = "ACCOUNT_LIQUIDATION.PROCESSING"
+	PublishedLiquidationFilled     = "ACCOUNT_LIQUIDATION.FILLED"
+	PublishedLiquidationSettled    = "ACCOUNT_LIQUIDATION.SETTLED"
+	PublishedLiquidationCancelled  = "ACCOUNT_LIQUIDATION.CANCELLED"
+
+	PublishedUserOffboardingInitiated = "USER.OFFBOARDING_INITIATED"
+	PublishedUserOffboarded           = "USER.OFFBOARDED"
+
 	PublishedReportCreated          = "REPORT.CREATED"
+	PublishedClosureStalled         = "CLOSURE.STALLED"
 	PublishedReconciliationRequired = "CLOSURE.RECONCILIATION_REQUIRED"
 	PublishedCommandRejected        = "COMMAND.REJECTED"
 )
 
-// published is the type under which an event is published; an event that is not here is the engine's own business.
+// published is the type under which an event is published; an event that is not here is the engine's own business. What an
+// account.order_recorded is published as depends on its status.
 var published = map[string]string{
 	EventAccountOpened:                 PublishedAccountCreated,
 	EventAccountActivated:              PublishedAccountActivated,
@@ -44,6 +62,16 @@ var published = map[string]string{
 	EventAccountClosingInitiated:       PublishedAccountClosingInitiated,
 	EventAccountClosed:                 PublishedAccountClosed,
 	EventAccountReconciliationRequired: PublishedReconciliationRequired,
+	EventAccountClosureStalled:         PublishedClosureStalled,
+
+	EventOrderPlaced:                PublishedOrderNew,
+	EventOrderCancellationRequested: PublishedOrderCancellationRequested,
+
+	EventLiquidationRequested:  PublishedLiquidationNew,
+	EventLiquidationProcessing: PublishedLiquidationProcessing,
+	EventLiquidationFilled:     PublishedLiquidationFilled,
+	EventLiquidationSettled:    PublishedLiquidationSettled,
+	EventLiquidationCancelled:  PublishedLiquidationCancelled,
 
 	EventGroupOpened:                 PublishedGroupCreated,
 	EventGroupActivated:              PublishedGroupActivated,
@@ -54,11 +82,27 @@ var published = map[string]string{
 	EventGroupClosed:                 PublishedGroupClosed,
 	EventGroupReconciliationRequired: PublishedReconciliationRequired,
 	EventGroupReportCreated:          PublishedReportCreated,
+	EventGroupClosureStalled:         PublishedClosureStalled,
+	EventGroupDomicileChanged:        PublishedGroupUpdated,
+
+	EventUserOffboardingInitiated: PublishedUserOffboardingInitiated,
+	EventUserOffboarded:           PublishedUserOffboarded,
+}
+
+// publishedOrders is how an order is published that has got to a status.
+var publishedOrders = map[OrderStatus]string{
+	OrderProcessing: PublishedOrderProcessing,
+	OrderFilled:     PublishedOrderFilled,
+	OrderCancelled:  PublishedOrderCancelled,
 }
 
 // PublishedType is the type under which an event is published; ok is false when it is not.
-func PublishedType(event string) (name string, ok bool) {
-	name, ok = published[event]
+func PublishedType(kind Kind, e Event) (name string, ok bool) {
+	if order, isOrder := e.(OrderRecorded); isOrder {
+		// A revision that says the same status again is no news.
+		return publishedOrders[order.Status], order.Status != order.PreviousStatus
+	}
+	name, ok = published[EventType(kind, e)]
 	return name, ok
 }
 
@@ -66,7 +110,7 @@ func PublishedType(event string) (name string, ok bool) {
 func Publish(after Aggregate, events []Event) []Publication {
 	var out []Publication
 	for i, e := range events {
-		name, ok := PublishedType(EventType(after.Kind(), e))
+		name, ok := PublishedType(after.Kind(), e)
 		if !ok {
 			continue
 		}
@@ -78,29 +122,65 @@ func Publish(after Aggregate, events []Event) []Publication {
 
 // publicBody is the resource that a published event shows.
 func publicBody(after Aggregate, e Event) (id string, body any) {
-	if r, ok := e.(ReconciliationRequired); ok {
-		return after.AggregateID(), notice(after, r)
-	}
 	switch a := after.(type) {
 	case *Account:
-		return a.ID, a.Resource()
+		return accountBody(a, e)
 	case *AccountGroup:
 		if created, ok := e.(ReportCreated); ok {
 			report, _ := a.Report(created.ReportID)
 			return report.ID, a.ReportResource(report)
 		}
+		if notice := operatorNotice(a, e); notice != nil {
+			return a.ID, notice
+		}
+		return a.ID, a.Resource()
+	case *User:
 		return a.ID, a.Resource()
 	}
 	return after.AggregateID(), nil
 }
 
-func notice(after Aggregate, e ReconciliationRequired) ReconciliationNotice {
-	closure := after.Closure(nil)
-	n := ReconciliationNotice{Aggregate: after.Kind(), ID: after.AggregateID(), Closure: closure}
-	for _, r := range closure.Reconciliation {
-		if r.ID == e.ReconciliationID {
-			n.Reconciliation = r
-		}
+func accountBody(a *Account, e Event) (id string, body any) {
+	order := func(id string) (string, any) { o, _ := a.Order(id); return id, a.OrderResource(o) }
+	liquidation := func(id string) (string, any) { l, _ := a.Liquidation(id); return id, a.LiquidationResource(l) }
+	switch e := e.(type) {
+	case OrderPlaced:
+		return order(e.OrderID)
+	case OrderRecorded:
+		return order(e.OrderID)
+	case OrderCancellationRequested:
+		return order(e.OrderID)
+	case LiquidationRequested:
+		return liquidation(e.LiquidationID)
+	case LiquidationProcessing:
+		return liquidation(e.LiquidationID)
+	case LiquidationFilled:
+		return liquidation(e.LiquidationID)
+	case LiquidationSettled:
+		return liquidation(e.LiquidationID)
+	case LiquidationCancelled:
+		return liquidation(e.LiquidationID)
 	}
-	return n
+	if notice := operatorNotice(a, e); notice != nil {
+		return a.ID, notice
+	}
+	return a.ID, a.Resource()
+}
+
+// operatorNotice is the body of what operators are told of a closing; nil for another event.
+func operatorNotice(after Closable, e Event) any {
+	closure := after.Closure(Outlook{Now: after.LastChange()})
+	switch e := e.(type) {
+	case ClosureStalled:
+		return StallNotice{Aggregate: after.Kind(), ID: after.AggregateID(), Number: e.Number, Closure: closure}
+	case ReconciliationRequired:
+		n := ReconciliationNotice{Aggregate: after.Kind(), ID: after.AggregateID(), Closure: closure}
+		for _, r := range closure.Reconciliation {
+			if r.ID == e.ReconciliationID {
+				n.Reconciliation = r
+			}
+		}
+		return n
+	}
+	return nil
 }

@@ -39,10 +39,22 @@ func conflict(format string, args ...any) error {
 	return &Refusal{Kind: Conflict, Detail: fmt.Sprintf(format, args...)}
 }
 
+func unprocessable(format string, args ...any) error {
+	return &Refusal{Kind: Unprocessable, Detail: fmt.Sprintf(format, args...)}
+}
+
 // noun is the kind as people write it.
 func (k Kind) noun() string {
 	if k == KindAccountGroup {
 		return "account group"
 	}
 	return string(k)
+}
+
+// WithArticle is the kind as people write it, with its article.
+func (k Kind) WithArticle() string {
+	if k == KindUser {
+		return "a user"
+	}
+	return "an " + k.noun()
 }

@@ -34,7 +34,7 @@ type ReportResource struct {
 	ID                  string     `json:"id" format:"uuid" doc:"The report's id: the same however often it is made."`
 	CreatedAt           time.Time  `json:"created_at" doc:"When it was recorded (UTC)."`
 	UserID              string     `json:"user_id" format:"uuid" doc:"Whom it is for."`
-	Type                ReportType `json:"type" enum:"ACCOUNT_CLOSING" doc:"The type of the report."`
+	Type                ReportType `json:"type" enum:"ACCOUNT_CLOSING,ANNUAL_TAX_STATEMENT" doc:"The type of the report."`
 	SubstitutedReportID *string    `json:"substituted_report_id" doc:"The report that this one replaces; null for none."`
 	Data                ReportData `json:"data" doc:"What the report is about."`
 }
@@ -57,6 +57,97 @@ type ReconciliationNotice struct {
 	ID             string         `json:"id" format:"uuid" doc:"The closed resource."`
 	Reconciliation Reconciliation `json:"reconciliation" doc:"What came."`
 	Closure        Closure        `json:"closure" doc:"The closing of the resource, with all that is to be reconciled."`
+}
+
+// StallNotice is what CLOSURE.STALLED says.
+type StallNotice struct {
+	Aggregate Kind    `json:"aggregate" enum:"account,account_group" doc:"The kind of the resource that does not close."`
+	ID        string  `json:"id" format:"uuid" doc:"The resource."`
+	Number    int     `json:"number" doc:"How many times it was reported, with this one."`
+	Closure   Closure `json:"closure" doc:"Its closing, with what stands against it."`
+}
+
+// OrderResource is an order as clients see it. What is absent is null.
+type OrderResource struct {
+	ID               string         `json:"id" format:"uuid" doc:"The order's id."`
+	CreatedAt        time.Time      `json:"created_at" doc:"When it was placed (UTC)."`
+	UpdatedAt        time.Time      `json:"updated_at" doc:"When its status last changed (UTC)."`
+	AccountID        string         `json:"account_id" format:"uuid" doc:"The account."`
+	UserID           string         `json:"user_id" format:"uuid" doc:"Whose order it is."`
+	Side             OrderSide      `json:"side" enum:"BUY,SELL" doc:"What it does."`
+	InstrumentID     string         `json:"instrument_id" doc:"The ISIN of the instrument."`
+	InstrumentIDType string         `json:"instrument_id_type" enum:"ISIN" doc:"How the instrument is named."`
+	OrderType        string         `json:"order_type" enum:"MARKET" doc:"The type of the order."`
+	Quantity         *Decimal       `json:"quantity" doc:"How many pieces; null for an order by cash amount."`
+	CashAmount       *Decimal       `json:"cash_amount" doc:"How much cash; null for an order by quantity."`
+	Currency         *string        `json:"currency" doc:"Of the cash amount (ISO 4217)."`
+	Status           OrderStatus    `json:"status" enum:"NEW,PROCESSING,FILLED,CANCELLED" doc:"How far it is."`
+	InitiationFlow   InitiationFlow `json:"initiation_flow" enum:"API,ACCOUNT_LIQUIDATION" doc:"Where it comes from."`
+	LiquidationID    *string        `json:"liquidation_id" doc:"The liquidation that placed it; null for none. An addition of this engine."`
+	ClientReference  *string        `json:"client_reference" doc:"Always null: the engine keeps none."`
+}
+
+// LiquidationResource is a liquidation as clients see it.
+type LiquidationResource struct {
+	ID        string             `json:"id" format:"uuid" doc:"The liquidation's id."`
+	CreatedAt time.Time          `json:"created_at" doc:"When it was asked for (UTC)."`
+	UpdatedAt time.Time          `json:"updated_at" doc:"When its status last changed (UTC)."`
+	UserID    string             `json:"user_id" format:"uuid" doc:"Who asked for it."`
+	AccountID string             `json:"account_id" format:"uuid" doc:"The account that it sells."`
+	Status    LiquidationStatus  `json:"status" enum:"NEW,PROCESSING,FILLED,SETTLED,CANCELLED" doc:"How far it is."`
+	Orders    []LiquidationOrder `json:"orders" doc:"Its SELL orders."`
+}
+
+// LiquidationOrder is an order of a liquidation.
+type LiquidationOrder struct {
+	ID     string      `json:"id" format:"uuid"`
+	Side   OrderSide   `json:"side" enum:"BUY,SELL"`
+	Status OrderStatus `json:"status" enum:"NEW,PROCESSING,FILLED,CANCELLED"`
+}
+
+// UserResource is a user as clients see it: an addition of this engine.
+type UserResource struct {
+	ID        string     `json:"id" format:"uuid" doc:"The user's id."`
+	CreatedAt time.Time  `json:"created_at" doc:"When the user's first account group was opened (UTC)."`
+	UpdatedAt time.Time  `json:"updated_at" doc:"When the status last changed (UTC)."`
+	Status    UserStatus `json:"status" enum:"ACTIVE,OFFBOARDING,OFFBOARDED" doc:"OFFBOARDED is final."`
+	Blockers  []Blocker  `json:"blockers" doc:"What stands against offboarding."`
+}
+
+// OrderResource is an order of the account as clients see it.
+func (a *Account) OrderResource(o Order) OrderResource {
+	return OrderResource{
+		ID: o.ID, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt, AccountID: a.ID, UserID: o.UserID, Side: o.Side,
+		InstrumentID: o.ISIN, InstrumentIDType: "ISIN", OrderType: "MARKET",
+		Quantity: orNull(o.Quantity), CashAmount: orNull(o.CashAmount), Currency: orNull(o.Currency),
+		Status: o.Status, InitiationFlow: o.flow(), LiquidationID: orNull(o.LiquidationID),
+	}
+}
+
+// orNull is nil for what is absent.
+func orNull[T ~string](s T) *T {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// LiquidationResource is a liquidation of the account as clients see it.
+func (a *Account) LiquidationResource(l Liquidation) LiquidationResource {
+	r := LiquidationResource{
+		ID: l.ID, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, UserID: l.UserID, AccountID: a.ID, Status: l.Status, Orders: []LiquidationOrder{},
+	}
+	for _, id := range l.OrderIDs {
+		r.Orders = append(r.Orders, LiquidationOrder{ID: id, Side: a.orders[id].Side, Status: a.orders[id].Status})
+	}
+	return r
+}
+
+// Resource is the user as clients see it.
+func (u *User) Resource() UserResource {
+	return UserResource{
+		ID: u.ID, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, Status: u.status, Blockers: append([]Blocker{}, u.Blockers()...),
+	}
 }
 
 // Resource is the account as clients see it.

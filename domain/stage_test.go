@@ -1,17 +1,12 @@
 package domain
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	stdjson "encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -33,20 +28,35 @@ const (
 	nextWithdrawal = "d0000000-0000-4000-8000-000000000002"
 	someAction     = "ca000000-0000-4000-8000-000000000001"
 
+	someOrder        = "0de40000-0000-4000-8000-000000000001"
+	nextOrder        = "0de40000-0000-4000-8000-000000000002"
+	someLiquidation  = "11900000-0000-4000-8000-000000000001"
+	nextLiquidation  = "11900000-0000-4000-8000-000000000002"
+	thirdLiquidation = "11900000-0000-4000-8000-000000000003"
+	someBooking      = "7a800000-0000-4000-8000-000000000001"
+
 	basf  = "DE000BASF111"
 	apple = "US0378331005"
 	world = "IE00B4L5Y983"
 )
 
 // clock gives each command its own minute, so that every time in a test says which command it came from.
-type clock struct{ now time.Time }
+type clock struct {
+	now   time.Time
+	still bool
+}
 
 func newClock() *clock { return &clock{now: time.Date(2026, 1, 2, 9, 0, 0, 0, time.UTC)} }
 
 func (c *clock) tick() time.Time {
-	c.now = c.now.Add(time.Minute)
+	if !c.still {
+		c.now = c.now.Add(time.Minute)
+	}
 	return c.now
 }
+
+// stop makes everything that follows happen at one instant: what is sent, and what is sent again.
+func (c *clock) stop(at time.Time) { c.now, c.still = at, true }
 
 // stage is one aggregate with its log. The log is kept as the bytes that would be stored, so that whatever is folded
 // from it has gone through the storage format.
@@ -94,7 +104,7 @@ func (s *stage) try(t rapid.TB, c Command) ([]Event, *Refusal) {
 		}
 		s.commit(t, c, events)
 	}
-	s.again(t, c, refusal, repeated)
+	s.again(t, c, events, refusal, repeated)
 	return events, refusal
 }
 
@@ -128,11 +138,11 @@ func (s *stage) commit(t rapid.TB, c Command, events []Event) {
 	require.Equal(t, s.agg, s.replay(t, len(s.lines)), "%s: what is stored does not fold to the state", c.Payload.CommandName())
 }
 
-// again is the rule of idempotency. The one documented refusal: closing and unlocking ask for a status that the first
-// command may itself have ended, and CLOSED is final.
+// again is the rule of idempotency. The one documented refusal: a command may ask for a status that it has itself ended, with
+// the commit in which the closing came to its end, and CLOSED is final.
 //
 // A command that itself came again is only sent with its own id: with another one it is a new command.
-func (s *stage) again(t rapid.TB, c Command, first *Refusal, repeated bool) {
+func (s *stage) again(t rapid.TB, c Command, did []Event, first *Refusal, repeated bool) {
 	t.Helper()
 	name := c.Payload.CommandName()
 	c.Time = s.clock.tick()
@@ -147,112 +157,12 @@ func (s *stage) again(t rapid.TB, c Command, first *Refusal, repeated bool) {
 	events, refusal = s.decide(t, c)
 	require.Empty(t, names(events), "%s did something again under another id", name)
 	if first == nil && refusal != nil {
-		documented := (name == "request_closure" || name == "unlock") && s.agg.Status() == StatusClosed
+		documented := s.status() == StatusClosed && slices.Contains(did, Event(Closed{}))
 		require.True(t, documented, "%s was refused when it came again: %v", name, refusal)
 		require.Equal(t, Conflict, refusal.Kind)
 		return
 	}
 	require.Equal(t, first, refusal, "%s: another answer under another id", name)
-}
-
-// wireCommit is a commit as CONTRACT.md has it; written here once more, so that the log is read as a stranger would read it.
-type wireCommit struct {
-	ID            string      `json:"id"`
-	Aggregate     Kind        `json:"aggregate"`
-	AggregateID   string      `json:"aggregate_id"`
-	ClientID      string      `json:"client_id"`
-	Version       int         `json:"version"`
-	Command       string      `json:"command"`
-	CommandID     string      `json:"command_id"`
-	Actor         string      `json:"actor"`
-	RequestID     string      `json:"request_id"`
-	CorrelationID string      `json:"correlation_id"`
-	CausationID   string      `json:"causation_id"`
-	Time          time.Time   `json:"time"`
-	Events        []wireEvent `json:"events"`
-	PrevHash      string      `json:"prev_hash"`
-}
-
-type wireEvent struct {
-	Type    string         `json:"type"`
-	Version int            `json:"version"`
-	Data    jsontext.Value `json:"data"`
-}
-
-func (s *stage) store(t rapid.TB, c Command, events []Event) {
-	t.Helper()
-	w := wireCommit{
-		ID: DeriveID("test commit", c.ID), Aggregate: s.ref.Kind, AggregateID: s.ref.ID, ClientID: c.ClientID,
-		Version: len(s.lines) + 1, Command: c.Payload.CommandName(), CommandID: c.ID, Actor: c.Actor,
-		RequestID: c.RequestID, CorrelationID: c.CorrelationID, CausationID: c.CausationID, Time: c.Time,
-	}
-	if n := len(s.lines); n > 0 {
-		w.PrevHash = hashOf(s.lines[n-1])
-	}
-	for _, e := range events {
-		data, err := EncodeEvent(e)
-		require.NoError(t, err)
-		w.Events = append(w.Events, wireEvent{Type: EventType(s.ref.Kind, e), Version: EventVersion, Data: data})
-	}
-	line, err := json.Marshal(w)
-	require.NoError(t, err)
-	s.lines = append(s.lines, line)
-	if s.shared != nil {
-		*s.shared = append(*s.shared, line)
-	}
-}
-
-// lastCommit is the id of the stage's last commit.
-func (s *stage) lastCommit() string {
-	var w wireCommit
-	if err := stdjson.Unmarshal(s.lines[len(s.lines)-1], &w); err != nil {
-		return ""
-	}
-	return w.ID
-}
-
-// replay folds the first n commits of the stage's log.
-func (s *stage) replay(t rapid.TB, n int) Aggregate {
-	t.Helper()
-	agg := New(s.ref)
-	for _, line := range s.lines[:n] {
-		w, events := readCommit(t, line)
-		agg.Apply(w.meta(), events)
-	}
-	return agg
-}
-
-// parseCommit reads a line of a log with the standard library alone, strictly.
-func parseCommit(line []byte) (w wireCommit, events []Event, err error) {
-	d := stdjson.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&w); err != nil {
-		return w, nil, err
-	}
-	for _, e := range w.Events {
-		event, err := DecodeEvent(e.Type, e.Version, e.Data)
-		if err != nil {
-			return w, nil, err
-		}
-		events = append(events, event)
-	}
-	return w, events, nil
-}
-
-func readCommit(t rapid.TB, line []byte) (wireCommit, []Event) {
-	t.Helper()
-	w, events, err := parseCommit(line)
-	require.NoError(t, err)
-	return w, events
-}
-
-func (w wireCommit) meta() Meta {
-	return Meta{ClientID: w.ClientID, Command: w.Command, CommandID: w.CommandID, Actor: w.Actor, Time: w.Time}
-}
-
-func hashOf(line []byte) string {
-	sum := sha256.Sum256(line)
-	return hex.EncodeToString(sum[:])
 }
 
 // names are the names of events without the kind, as the tables have them.
@@ -291,4 +201,29 @@ func (s *stage) refuses(t rapid.TB, p Payload, kind RefusalKind) *Refusal {
 	return refusal
 }
 
-func (s *stage) closure() Closure { return s.agg.Closure(nil) }
+// closure is the checklist at the time of the last command. A user has none: of it there is only what stands against offboarding.
+func (s *stage) closure() Closure {
+	if u, ok := s.agg.(*User); ok {
+		return Closure{Blockers: u.Blockers()}
+	}
+	return s.preview(Outlook{})
+}
+
+// preview is the checklist with what the engine knows beside the aggregate.
+func (s *stage) preview(o Outlook) Closure {
+	o.Now = s.clock.now
+	return s.agg.(Closable).Closure(o)
+}
+
+// status is the one word that clients see, of each kind of aggregate; "" for what does not exist.
+func (s *stage) status() Status { return statusOf(s.agg) }
+
+func statusOf(a Aggregate) Status {
+	if u, ok := a.(*User); ok {
+		return Status(u.Status())
+	}
+	return a.(Closable).Status()
+}
+
+// closableKinds are the kinds that are closed; a user is offboarded.
+func closableKinds() []Kind { return []Kind{KindAccount, KindAccountGroup} }

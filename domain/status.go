@@ -40,6 +40,12 @@ type Lifecycle struct {
 	// standing holds, for each blocker that stands, since when it has stood without a break.
 	standing        map[BlockerCode]time.Time
 	reconciliations []Reconciliation
+	// settled are the ids of reconciliations that somebody has settled.
+	settled []string
+	// stalls is how often the closure in progress was reported as stalled.
+	stalls int
+	// changedAt is the time of the last commit.
+	changedAt time.Time
 	// recent and recentFacts are the ids of the last commands that changed the aggregate, oldest first. They are kept apart,
 	// so that a flood of facts, whose revisions guard them anyway, does not push out the id of a lock.
 	recent, recentFacts []string
@@ -76,6 +82,15 @@ func (l *Lifecycle) AnnouncedAt() *time.Time { return l.announcedAt }
 
 // Reconciliations lists what came after CLOSED and would have blocked it.
 func (l *Lifecycle) Reconciliations() []Reconciliation { return l.reconciliations }
+
+// LastChange is the time of the last commit.
+func (l *Lifecycle) LastChange() time.Time { return l.changedAt }
+
+// InProgress tells whether closing was asked for, and has not come to its end; also under a lock.
+func (l *Lifecycle) InProgress() bool { return l.phase == StatusClosing }
+
+// Stalls is how often the closure in progress was reported as stalled.
+func (l *Lifecycle) Stalls() int { return l.stalls }
 
 // closing tells whether the aggregate may close itself once nothing blocks it.
 func (l *Lifecycle) closing() bool { return l.phase == StatusClosing && !l.locked }

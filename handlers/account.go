@@ -110,7 +110,7 @@ func (e *Engine) FinishOpen(ctx context.Context, link eventstore.Commit, account
 	return err
 }
 
-// requestAccountClosure looks at the group's withdrawals before each attempt: what is known then decides.
+// requestAccountClosure looks at the group's withdrawals and its domicile before each attempt: what is known then decides.
 func (e *Engine) requestAccountClosure(ctx context.Context, c domain.Command, p *domain.RequestAccountClosure) (Outcome, error) {
 	request := *p
 	c.Payload = &request
@@ -118,20 +118,23 @@ func (e *Engine) requestAccountClosure(ctx context.Context, c domain.Command, p 
 		if !state.Exists() {
 			return nil
 		}
-		var err error
-		request.Withdrawals, err = e.withdrawals(ctx, state.(*domain.Account))
-		return err
+		group, err := e.groupOf(ctx, state.(*domain.Account))
+		if err != nil {
+			return err
+		}
+		request.Withdrawals, request.Domicile = group.OutstandingWithdrawals(), group.Domicile
+		return nil
 	})
 	return d.Outcome, err
 }
 
-// withdrawals is what the account's group has outstanding; nil for nothing.
-func (e *Engine) withdrawals(ctx context.Context, a *domain.Account) (*domain.Blocker, error) {
+// groupOf is the account's group as it is now.
+func (e *Engine) groupOf(ctx context.Context, a *domain.Account) (*domain.AccountGroup, error) {
 	group, _, err := replay.Latest(ctx, e.log, domain.Ref{Kind: domain.KindAccountGroup, ID: a.GroupID})
 	if err != nil {
 		return nil, err
 	}
-	return group.(*domain.AccountGroup).OutstandingWithdrawals(), nil
+	return group.(*domain.AccountGroup), nil
 }
 
 // Account reads an account as it is right now: what was just accepted shows.
@@ -143,15 +146,19 @@ func (e *Engine) Account(ctx context.Context, clientID, id string) (*domain.Acco
 	return state.(*domain.Account), nil
 }
 
-// AccountClosure is the account's checklist; before closing was asked for it shows the group's withdrawals, too.
+// AccountClosure is the account's checklist. Before closing was asked for it shows what the group has against it, too.
 func (e *Engine) AccountClosure(ctx context.Context, clientID, id string) (domain.Closure, error) {
 	a, err := e.Account(ctx, clientID, id)
 	if err != nil {
 		return domain.Closure{}, err
 	}
-	withdrawals, err := e.withdrawals(ctx, a)
-	if err != nil {
-		return domain.Closure{}, err
+	outlook := domain.Outlook{Now: e.now().UTC()}
+	if a.RequestedAt() == nil {
+		group, err := e.groupOf(ctx, a)
+		if err != nil {
+			return domain.Closure{}, err
+		}
+		outlook.Withdrawals, outlook.Domicile = group.OutstandingWithdrawals(), group.Domicile
 	}
-	return a.Closure(withdrawals), nil
+	return a.Closure(outlook), nil
 }

@@ -2,15 +2,33 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"closure/domain"
+	"closure/eventstore/replay"
 )
 
-// openAccountGroup gives a new group its securities account number. A group that exists already takes none.
+// openAccountGroup opens a group, link first: each of its users learns of it before it begins, so that nobody is offboarded
+// over a group that is still to come. A new group takes a securities account number; one that exists already takes none.
 func (e *Engine) openAccountGroup(ctx context.Context, c domain.Command, p *domain.OpenAccountGroup) (Outcome, error) {
+	state, head, err := replay.Load(ctx, e.log.Load, c.Target)
+	if err != nil {
+		return Outcome{}, err
+	}
 	open := *p
 	c.Payload = &open
+	if state.Exists() {
+		// It is unchanged, or a conflict; neither needs the users.
+		if _, err := state.Decide(c); err != nil {
+			return Outcome{}, err
+		}
+		return Outcome{Unchanged, head.Sequence}, nil
+	}
+	linked, err := e.linkUsers(ctx, c, p)
+	if err != nil {
+		return Outcome{}, err
+	}
 	d, err := e.execute(ctx, c, func(ctx context.Context, state domain.Aggregate) error {
 		if state.Exists() || open.SecuritiesAccountNumber != "" {
 			return nil
@@ -19,7 +37,18 @@ func (e *Engine) openAccountGroup(ctx context.Context, c domain.Command, p *doma
 		open.SecuritiesAccountNumber = strconv.FormatUint(n, 10)
 		return err
 	})
-	return d.Outcome, err
+	var refusal *domain.Refusal
+	if errors.As(err, &refusal) {
+		return Outcome{}, e.withdrawn(ctx, c, p, err)
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	// Who linked has opened it. A process manager, or another open of the same, may have been quicker to finish it.
+	if d.Result = Unchanged; linked {
+		d.Result = Accepted
+	}
+	return d.Outcome, nil
 }
 
 // AccountGroup reads a group as it is right now: what was just accepted shows.
@@ -37,5 +66,5 @@ func (e *Engine) AccountGroupClosure(ctx context.Context, clientID, id string) (
 	if err != nil {
 		return domain.Closure{}, err
 	}
-	return g.Closure(nil), nil
+	return g.Closure(domain.Outlook{Now: e.now().UTC()}), nil
 }

@@ -90,7 +90,7 @@ func TestContentionHasABound(t *testing.T) {
 	d, err := s.engine.execute(testContext(t), lock, hook)
 	require.NoError(t, err)
 	require.Equal(t, Accepted, d.Result)
-	require.Equal(t, domain.StatusLocked, d.state.Status())
+	require.Equal(t, domain.StatusLocked, d.state.(domain.Closable).Status())
 }
 
 // A decision to write is checked by the guard. One to write nothing is not: a replica that lags must not make it.

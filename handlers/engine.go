@@ -225,3 +225,9 @@ func (e *Engine) load(ctx context.Context, clientID string, ref domain.Ref) (dom
 	}
 	return state, nil
 }
+
+// State reads an aggregate as it is right now, whoever's it is: for the engine's own work, never for an answer to a client.
+func (e *Engine) State(ctx context.Context, ref domain.Ref) (domain.Aggregate, error) {
+	state, _, err := replay.Latest(ctx, e.log, ref)
+	return state, err
+}

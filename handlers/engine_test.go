@@ -16,12 +16,13 @@ func TestDoAnswersWithTheSequence(t *testing.T) {
 	s := newStage(t)
 	id := uuid.NewString()
 	open := command(group(id), openGroup())
-	require.Equal(t, Outcome{Accepted, 1}, s.accepted(open))
-	require.Equal(t, Outcome{Unchanged, 1}, s.unchanged(open))
-	require.Equal(t, Outcome{Accepted, 2}, s.accepted(command(group(id), &domain.Lock{})))
+	// Before it stands the link of its user.
+	require.Equal(t, Outcome{Accepted, 2}, s.accepted(open))
+	require.Equal(t, Outcome{Unchanged, 2}, s.unchanged(open))
+	require.Equal(t, Outcome{Accepted, 3}, s.accepted(command(group(id), &domain.Lock{})))
 	s.someGroup()
 	// It is the aggregate's last sequence, not the log's.
-	require.Equal(t, Outcome{Unchanged, 2}, s.unchanged(command(group(id), &domain.Lock{})))
+	require.Equal(t, Outcome{Unchanged, 3}, s.unchanged(command(group(id), &domain.Lock{})))
 }
 
 // What stands in the log is what was asked, and when: the command's time when it has one, else the engine's clock; UTC.
@@ -90,7 +91,7 @@ func TestFiftyAtOnceAskToClose(t *testing.T) {
 			require.Contains(t, mustRefuse(t, a.err, domain.Conflict).Detail, "CLOSED")
 		}
 		require.Equal(t, 1, accepted)
-		require.Equal(t, []string{"account.closing_initiated", "account.closed"}, eventTypes(s.lastCommit(account(id))))
+		require.Equal(t, []string{"account.domicile_recorded", "account.closing_initiated", "account.closed"}, eventTypes(s.lastCommit(account(id))))
 	})
 
 	t.Run("the very same command", func(t *testing.T) {
@@ -219,7 +220,7 @@ func TestARetriedCommandKeepsItsFirstTime(t *testing.T) {
 	c.Payload = &domain.OpenAccountGroup{Users: openGroup().Users, Type: "PERSONAL", Domicile: "DE", SecuritiesAccountNumber: "7654321"}
 	d, err := s.engine.attempt(testContext(t), c, nil, domain.New(c.Target), eventstore.Head{})
 	require.NoError(t, err)
-	require.Equal(t, Outcome{Accepted, 1}, d.Outcome)
+	require.Equal(t, Outcome{Accepted, 2}, d.Outcome)
 	opened := d.state.(*domain.AccountGroup)
 	require.Equal(t, first, opened.CreatedAt)
 	require.Equal(t, "1000000", opened.SecuritiesAccountNumber)

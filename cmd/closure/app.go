@@ -36,6 +36,12 @@ type settings struct {
 	Data          string        // the folder of the read model, and of the embedded server
 	Replicas      int           // of the streams
 	EarlyFactWait time.Duration // how long a fact waits for its resource
+	// StallAfter is how long a closure may be in progress before it is reported. TaxStatementDay is when the German annual
+	// tax statements are made. Zero: the defaults of process.Config.
+	StallAfter      time.Duration
+	TaxStatementDay domain.MonthDay
+	// Sandbox lets the clock be moved.
+	Sandbox bool
 	// Backoff between the attempts of a webhook. nil: the one of the contract.
 	Backoff func(attempt int) time.Duration
 	Logger  *slog.Logger
@@ -53,6 +59,8 @@ type app struct {
 	HTTPURL string
 	NATSURL string
 
+	clock   clock
+	sandbox *sandbox // nil for none
 	log     *eventstore.Log
 	started []component // in the order of their starts
 }
@@ -81,6 +89,9 @@ func (a *app) start(ctx context.Context, s settings) error {
 	if err := a.add(ctx, &folder{path: s.Data}); err != nil {
 		return err
 	}
+	if err := openSandbox(s.Data, s.Sandbox, &a.clock); err != nil {
+		return err
+	}
 	bus := &bus{settings: s}
 	if err := a.add(ctx, bus); err != nil {
 		return err
@@ -97,7 +108,7 @@ func (a *app) start(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	engine := handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers, Logger: s.Logger})
+	engine := handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers, Now: a.clock.Now, Logger: s.Logger})
 	return a.startParts(ctx, s, bus, engine)
 }
 
@@ -110,13 +121,20 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	lists := readmodel.New(readmodel.Config{Path: filepath.Join(s.Data, "readmodel.db"), Log: a.log, Logger: s.Logger})
 	hooks := webhooks.New(webhooks.Config{Log: a.log, Replicas: s.Replicas, Backoff: s.Backoff, Logger: s.Logger})
 	pdfs := reports.New(reports.Config{Log: a.log, Do: do, Replicas: s.Replicas, Logger: s.Logger})
+	events := publisher.New(publisher.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
+	managers := process.New(process.Config{
+		Engine: engine, Log: a.log, Replicas: s.Replicas, StallAfter: s.StallAfter, TaxStatementDay: s.TaxStatementDay,
+		Now: a.clock.Now, Logger: s.Logger,
+	})
 	parts := []component{
-		publisher.New(publisher.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger}),
+		events,
 		lists,
 		hooks,
 		pdfs,
-		process.New(process.Config{Engine: engine, Log: a.log, Logger: s.Logger}),
-		natsapi.New(natsapi.Config{Engine: engine, Log: a.log, Replicas: s.Replicas, EarlyFactWait: s.EarlyFactWait, Version: version(), Logger: s.Logger}),
+		managers,
+		natsapi.New(natsapi.Config{
+			Engine: engine, Log: a.log, Lists: lists, Replicas: s.Replicas, EarlyFactWait: s.EarlyFactWait, Version: version(), Now: a.clock.Now, Logger: s.Logger,
+		}),
 	}
 	for _, part := range parts {
 		if err := a.add(ctx, part); err != nil {
@@ -127,10 +145,18 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	if err != nil {
 		return err
 	}
-	api, err := httpapi.New(httpapi.Config{
-		Engine: engine, Lists: lists, Webhooks: hooks, Reports: pdfs, Version: version(), Logger: s.Logger,
+	cfg := httpapi.Config{
+		Engine: engine, Lists: lists, Webhooks: hooks, Reports: pdfs, Now: a.clock.Now, Version: version(), Logger: s.Logger,
 		Ready: func(context.Context) error { return ready(bus.conn, lists.Position(), caughtUp) },
-	})
+	}
+	if s.Sandbox {
+		a.sandbox = &sandbox{
+			path: filepath.Join(s.Data, sandboxFile), clock: &a.clock, log: a.log, timers: managers.Timers(),
+			followers: []follower{managers, pdfs, events, lists},
+		}
+		cfg.Sandbox = a.sandbox
+	}
+	api, err := httpapi.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -185,6 +211,9 @@ func loopbackOnly(flag, addr string) error {
 	return usageError{fmt.Errorf("%s: must be a loopback address such as 127.0.0.1, since this version does not authenticate; got %q", flag, addr)}
 }
 
+// natsFolder is where the embedded server keeps its streams, in the data folder.
+const natsFolder = "nats"
+
 // folder is the data folder, held by one process at a time.
 type folder struct {
 	path string
@@ -226,7 +255,7 @@ func (b *bus) Start(context.Context) error {
 	s := b.settings
 	b.url = s.NATSURL
 	if b.url == "" {
-		server, err := embedded.Start(embedded.Config{Addr: s.NATSAddr, Dir: filepath.Join(s.Data, "nats"), Logger: s.Logger})
+		server, err := embedded.Start(embedded.Config{Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), Logger: s.Logger})
 		if err != nil {
 			return err
 		}

@@ -14,25 +14,40 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// demoWithin bounds the whole demo: it ends by itself.
+// demoWithin bounds each scenario: it ends by itself.
 const demoWithin = 60 * time.Second
 
-// demoCommand closes an account group with two accounts on an engine of its own, as clients and upstream services would.
+// demoCommand plays scenarios, each on an engine of its own, as clients and upstream services would.
 type demoCommand struct {
-	JSON    bool   `name:"json" help:"Print one JSON line a step."`
-	Out     string `help:"The folder for the PDF report. Defaults to a new folder among the temporary files." type:"path"`
-	Verbose bool   `help:"Show the engine's own log, too."`
+	Scenario string `default:"closing" enum:"closing,uk,de,liquidation,offboarding,late-cash,all" help:"What to play: closing, uk, de, liquidation, offboarding, late-cash, or all of them."`
+	JSON     bool   `name:"json" help:"Print one JSON line a step."`
+	Out      string `help:"The folder for the PDF reports. Defaults to a new folder among the temporary files." type:"path"`
+	Verbose  bool   `help:"Show the engine's own log, too."`
 }
 
-func (c demoCommand) Run(ctx context.Context, std streams) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, demoWithin)
-	defer cancel()
-	folder, err := os.MkdirTemp("", "closure-demo-")
-	if err != nil {
-		return err
+// scenario is a story that the demo can tell.
+type scenario struct {
+	name, title string
+	// sandbox: the story moves the clock.
+	sandbox bool
+	steps   func(*demo) []step
+}
+
+// scenarios are all stories, in the order of --scenario all.
+func scenarios() []scenario {
+	return []scenario{
+		{"closing", "Two accounts and their group are closed", false, (*demo).closing},
+		{"uk", "A closing in the UK waits for the end of the tax year", true, (*demo).unitedKingdom},
+		{"de", "A German tax resident gets a tax statement in March", true, (*demo).germany},
+		{"liquidation", "A liquidation sells everything, and the account closes", false, (*demo).liquidation},
+		{"offboarding", "A user leaves when everything is closed", false, (*demo).offboarding},
+		{"late-cash", "Cash comes back after the closing", false, (*demo).lateCash},
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+}
+
+func (c demoCommand) Run(ctx context.Context, std streams) error {
 	if c.Out == "" {
+		var err error
 		if c.Out, err = os.MkdirTemp("", "closure-report-"); err != nil {
 			return err
 		}
@@ -40,20 +55,47 @@ func (c demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return err
 	}
-	d := &demo{out: c.Out, show: newPresenter(std.out, c.JSON)}
-	defer func() { err = errors.Join(err, d.stop(ctx)) }()
-	if err := d.start(ctx, folder, c.logger(std.err)); err != nil {
-		return err
+	show := newPresenter(std.out, c.JSON)
+	began, steps := time.Now(), 0
+	for _, s := range scenarios() {
+		if c.Scenario != "all" && c.Scenario != s.name {
+			continue
+		}
+		if c.Scenario == "all" {
+			show.scenario(s.title)
+		}
+		n, err := c.play(ctx, s, show, c.logger(std.err))
+		if err != nil {
+			return fmt.Errorf("scenario %s: %w", s.name, err)
+		}
+		steps += n
 	}
-	began := time.Now()
-	steps := d.steps()
+	show.end(steps, time.Since(began))
+	return nil
+}
+
+// play tells one story in a temporary folder, and says how many steps it had.
+func (c demoCommand) play(ctx context.Context, s scenario, show presenter, logger *slog.Logger) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, demoWithin)
+	defer cancel()
+	folder, err := os.MkdirTemp("", "closure-demo-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	d := &demo{out: c.Out, show: show}
+	defer func() { err = errors.Join(err, d.stop(ctx)) }()
+	if err := d.start(ctx, folder, s.sandbox, logger); err != nil {
+		return 0, err
+	}
+	d.cast = newCast()
+	steps := s.steps(d)
 	for i, step := range steps {
-		if err := d.run(ctx, i+1, step); err != nil {
-			return fmt.Errorf("step %d, %s: %w", i+1, step.title, err)
+		if err := d.run(ctx, s.name, i+1, step); err != nil {
+			return i, fmt.Errorf("step %d, %s: %w", i+1, step.title, err)
 		}
 	}
-	d.show.end(len(steps), time.Since(began))
-	return nil
+	return len(steps), nil
 }
 
 func (c demoCommand) logger(w io.Writer) *slog.Logger {
@@ -72,14 +114,13 @@ type demo struct {
 	show     presenter
 	out      string // the folder for the PDF
 	cast     cast
-	pdf      string // where the PDF was put
 }
 
-func (d *demo) start(ctx context.Context, folder string, logger *slog.Logger) error {
+func (d *demo) start(ctx context.Context, folder string, sandbox bool, logger *slog.Logger) error {
 	var err error
 	if d.app, err = startApp(ctx, settings{
 		HTTPAddr: "127.0.0.1:0", NATSAddr: "127.0.0.1:0", Data: filepath.Join(folder, "data"), Replicas: 1,
-		EarlyFactWait: time.Minute, Logger: logger,
+		EarlyFactWait: time.Minute, Sandbox: sandbox, Logger: logger,
 	}); err != nil {
 		return err
 	}
@@ -114,8 +155,8 @@ type step struct {
 	do    func(context.Context, *page) error
 }
 
-func (d *demo) run(ctx context.Context, number int, s step) error {
-	p := &page{Step: number, Title: s.title}
+func (d *demo) run(ctx context.Context, scenario string, number int, s step) error {
+	p := &page{Scenario: scenario, Step: number, Title: s.title}
 	d.show.begin(p)
 	err := s.do(ctx, p.on(d.show))
 	p.OK = err == nil

@@ -15,6 +15,7 @@ import (
 
 // page is what one step of the demo shows. As JSON it is one line.
 type page struct {
+	Scenario   string      `json:"scenario"`
 	Step       int         `json:"step"`
 	Title      string      `json:"title"`
 	OK         bool        `json:"ok"`
@@ -56,6 +57,7 @@ func (p *page) note(format string, args ...any) {
 
 // presenter shows pages: to people as they grow, to programs when they are whole.
 type presenter interface {
+	scenario(title string)
 	begin(*page)
 	call(call)
 	checklist(checklist)
@@ -80,6 +82,7 @@ func isTerminal(w io.Writer) bool {
 // jsonPresenter writes one line a step.
 type jsonPresenter struct{ w io.Writer }
 
+func (j jsonPresenter) scenario(string)        {}
 func (j jsonPresenter) begin(*page)            {}
 func (j jsonPresenter) call(call)              {}
 func (j jsonPresenter) checklist(checklist)    {}
@@ -121,6 +124,8 @@ func (t textPresenter) print(format string, args ...any) {
 	_, _ = fmt.Fprintf(t.w, format+"\n", args...)
 }
 
+func (t textPresenter) scenario(title string) { t.print("\n%s", t.paint(bold, "== "+title+" ==")) }
+
 func (t textPresenter) begin(p *page) {
 	t.print("\n%s", t.paint(bold, fmt.Sprintf("%2d  %s", p.Step, p.Title)))
 }
@@ -138,9 +143,16 @@ func (t textPresenter) checklist(c checklist) {
 	if c.Closure.Status == domain.StatusClosed {
 		colour = green
 	}
-	t.print("    %-22s %s", c.Of, t.paint(colour, string(c.Closure.Status)))
+	status := t.paint(colour, string(c.Closure.Status))
+	if at := c.Closure.NextEligibleAt; at != nil && c.Closure.ClosedAt == nil {
+		status += t.paint(dim, ", not before "+at.Format(time.RFC3339))
+	}
+	t.print("    %-22s %s", c.Of, status)
 	for _, b := range c.Closure.Blockers {
 		t.print("      %s %-24s %s", t.paint(red, "[ ]"), b.Code, t.paint(dim, items(b.Items, c.name)))
+	}
+	for _, r := range c.Closure.Reconciliation {
+		t.print("      %s to reconcile: %s %s", t.paint(red, "[!]"), r.Code, t.paint(dim, items([]domain.Item{r.Item}, c.name)))
 	}
 	if len(c.Closure.Blockers) == 0 {
 		t.print("      %s nothing stands against closing", t.paint(green, "[x]"))
@@ -174,6 +186,9 @@ func items(list []domain.Item, name func(id string) string) string {
 			if part.value != "" {
 				parts = append(parts, part.value+part.unit)
 			}
+		}
+		if pending := i.PendingSettlement; pending != "" && !pending.IsZero() {
+			parts = append(parts, "("+string(pending)+" pending settlement)")
 		}
 		if len(parts) == 0 {
 			parts = append(parts, name(i.ID))

@@ -17,14 +17,19 @@ import (
 	"closure/handlers"
 )
 
-// cast is who is in the story, by their ids.
+// cast is who is in a story, by their ids.
 type cast struct {
 	client, user, group string
-	first, second       string // accounts
+	accounts            []string
 	fee, withdrawal     string
-	report              string
 	shown               int // webhooks shown so far
 	names               map[string]string
+}
+
+func newCast() cast {
+	c := cast{client: uuid.NewString(), user: uuid.NewString(), fee: uuid.NewString(), withdrawal: uuid.NewString()}
+	c.names = map[string]string{c.user: "the customer", c.fee: "the fee", c.withdrawal: "the withdrawal"}
+	return c
 }
 
 // Instruments of the story: real ISINs.
@@ -49,11 +54,8 @@ func (c *cast) shorten(s string) string {
 	return s
 }
 
-// steps is the story: a personal group of a German customer with two accounts is closed.
-func (d *demo) steps() []step {
-	d.cast.client, d.cast.user = uuid.NewString(), uuid.NewString()
-	d.cast.fee, d.cast.withdrawal = uuid.NewString(), uuid.NewString()
-	d.cast.names = map[string]string{d.cast.user: "the customer", d.cast.fee: "the fee", d.cast.withdrawal: "the withdrawal"}
+// closing is the story: a personal group of a German customer with two accounts is closed.
+func (d *demo) closing() []step {
 	return []step{
 		{"Subscribe a webhook to all events", d.subscribe},
 		{"Open a personal account group, domicile DE, with two accounts", d.open},
@@ -63,42 +65,56 @@ func (d *demo) steps() []step {
 		{"The positions of the first account are sold: it closes by itself", d.sellFirst},
 		{"The second account is sold, one position after the other", d.sellSecond},
 		{"The fee is collected and the cash is paid out: the group closes by itself", d.settle},
-		{"The PDF report ACCOUNT_CLOSING is made and announced", d.fetchReport},
+		{"The PDF report ACCOUNT_CLOSING is made and announced", d.fetchClosingReport},
 		{"The history of the group stays readable", d.history},
 	}
 }
 
+// subscribe also asks for what operators are told: those families come only by name.
 func (d *demo) subscribe(ctx context.Context, p *page) error {
 	var hook domain.Webhook
 	return d.request(ctx, p, http.MethodPost, "/webhooks", map[string]any{
-		"title": "demo", "url": d.receiver.url, "type": []string{"ALL"},
+		"title": "demo", "url": d.receiver.url, "type": []string{"ALL", "CLOSURE"},
 	}, &hook, http.StatusCreated)
 }
 
+// first and second are the accounts of the story.
+func (c *cast) first() string  { return c.accounts[0] }
+func (c *cast) second() string { return c.accounts[1] }
+
 func (d *demo) open(ctx context.Context, p *page) error {
+	return d.openGroup(ctx, p, "DE", "Für später", "Weltreise")
+}
+
+// openGroup opens a group of the customer with accounts of these names.
+func (d *demo) openGroup(ctx context.Context, p *page, country string, names ...string) error {
 	var group domain.AccountGroupResource
 	err := d.request(ctx, p, http.MethodPost, "/account_groups", map[string]any{
-		"user_id": d.cast.user, "type": "PERSONAL", "domicile": "DE", "tax_residencies": []string{"DE"},
+		"user_id": d.cast.user, "type": "PERSONAL", "domicile": country, "tax_residencies": []string{country},
 	}, &group, http.StatusCreated)
 	if err != nil {
 		return err
 	}
 	d.cast.group = group.ID
 	d.cast.names[group.ID] = "the group"
-	for _, a := range []struct {
-		id         *string
-		kind, name string
-	}{{&d.cast.first, "TRADING", "Für später"}, {&d.cast.second, "PORTFOLIO", "Weltreise"}} {
+	for _, kind := range []domain.ReportType{domain.ReportAccountClosing, domain.ReportAnnualTaxStatement} {
+		d.cast.names[d.reportID(kind)] = "the report " + string(kind)
+	}
+	for i, name := range names {
 		var account domain.AccountResource
 		if err := d.request(ctx, p, http.MethodPost, "/accounts", map[string]any{
-			"account_group_id": group.ID, "type": a.kind, "name": a.name,
+			"account_group_id": group.ID, "type": []string{"TRADING", "PORTFOLIO"}[i%2], "name": name,
 		}, &account, http.StatusCreated); err != nil {
 			return err
 		}
-		*a.id = account.ID
-		d.cast.names[account.ID] = "account “" + a.name + "”"
+		d.cast.accounts = append(d.cast.accounts, account.ID)
+		d.cast.names[account.ID] = "account “" + name + "”"
 	}
-	return d.await(ctx, p, [2]string{domain.PublishedAccountActivated, d.cast.first}, [2]string{domain.PublishedAccountActivated, d.cast.second})
+	var want [][2]string
+	for _, id := range d.cast.accounts {
+		want = append(want, [2]string{domain.PublishedAccountActivated, id})
+	}
+	return d.await(ctx, p, want...)
 }
 
 // fact is one fact of an upstream service.
@@ -138,9 +154,9 @@ func (d *demo) withdrawalIs(status string, revision int) fact {
 
 func (d *demo) facts(ctx context.Context, p *page) error {
 	if err := d.tellAll(ctx, p,
-		position(d.cast.first, isinApple, "3", 1),
-		position(d.cast.second, isinSAP, "10", 1),
-		position(d.cast.second, isinWorld, "12.5", 1),
+		position(d.cast.first(), isinApple, "3", 1),
+		position(d.cast.second(), isinSAP, "10", 1),
+		position(d.cast.second(), isinWorld, "12.5", 1),
 		d.cash("312.40", 1), d.feeIs("PROCESSING", 1), d.withdrawalIs("NEW", 1),
 	); err != nil {
 		return err
@@ -184,14 +200,14 @@ func (d *demo) request3(ctx context.Context, p *page) error {
 	if err := d.tellAll(ctx, p, d.withdrawalIs("CONFIRMED", 2), d.cash("62.40", 2)); err != nil {
 		return err
 	}
-	for _, path := range []string{"/accounts/" + d.cast.first, "/accounts/" + d.cast.second, d.closePath()} {
+	for _, path := range []string{"/accounts/" + d.cast.first(), "/accounts/" + d.cast.second(), d.closePath()} {
 		if err := d.request(ctx, p, http.MethodDelete, path, nil, nil, http.StatusAccepted); err != nil {
 			return err
 		}
 	}
 	err := errors.Join(
-		d.expect(ctx, p, "account", d.cast.first, domain.StatusClosing, domain.OpenPositions),
-		d.expect(ctx, p, "account", d.cast.second, domain.StatusClosing, domain.OpenPositions),
+		d.expect(ctx, p, "account", d.cast.first(), domain.StatusClosing, domain.OpenPositions),
+		d.expect(ctx, p, "account", d.cast.second(), domain.StatusClosing, domain.OpenPositions),
 		d.expect(ctx, p, "account_group", d.cast.group, domain.StatusClosing, domain.OpenAccounts, domain.OutstandingFees, domain.CashBalance))
 	if err != nil {
 		return err
@@ -200,29 +216,29 @@ func (d *demo) request3(ctx context.Context, p *page) error {
 }
 
 func (d *demo) sellFirst(ctx context.Context, p *page) error {
-	if err := d.tellAll(ctx, p, position(d.cast.first, isinApple, "0", 2), d.cash("622.15", 3)); err != nil {
+	if err := d.tellAll(ctx, p, position(d.cast.first(), isinApple, "0", 2), d.cash("622.15", 3)); err != nil {
 		return err
 	}
-	if err := d.expect(ctx, p, "account", d.cast.first, domain.StatusClosed); err != nil {
+	if err := d.expect(ctx, p, "account", d.cast.first(), domain.StatusClosed); err != nil {
 		return err
 	}
-	return d.await(ctx, p, [2]string{domain.PublishedAccountClosed, d.cast.first})
+	return d.await(ctx, p, [2]string{domain.PublishedAccountClosed, d.cast.first()})
 }
 
 func (d *demo) sellSecond(ctx context.Context, p *page) error {
-	if err := d.tellAll(ctx, p, position(d.cast.second, isinSAP, "0", 2)); err != nil {
+	if err := d.tellAll(ctx, p, position(d.cast.second(), isinSAP, "0", 2)); err != nil {
 		return err
 	}
-	if err := d.expect(ctx, p, "account", d.cast.second, domain.StatusClosing, domain.OpenPositions); err != nil {
+	if err := d.expect(ctx, p, "account", d.cast.second(), domain.StatusClosing, domain.OpenPositions); err != nil {
 		return err
 	}
-	if err := d.tellAll(ctx, p, position(d.cast.second, isinWorld, "0", 2), d.cash("4105.60", 4)); err != nil {
+	if err := d.tellAll(ctx, p, position(d.cast.second(), isinWorld, "0", 2), d.cash("4105.60", 4)); err != nil {
 		return err
 	}
-	if err := d.expect(ctx, p, "account", d.cast.second, domain.StatusClosed); err != nil {
+	if err := d.expect(ctx, p, "account", d.cast.second(), domain.StatusClosed); err != nil {
 		return err
 	}
-	return d.await(ctx, p, [2]string{domain.PublishedAccountClosed, d.cast.second})
+	return d.await(ctx, p, [2]string{domain.PublishedAccountClosed, d.cast.second()})
 }
 
 func (d *demo) settle(ctx context.Context, p *page) error {
@@ -236,27 +252,31 @@ func (d *demo) settle(ctx context.Context, p *page) error {
 	return d.expect(ctx, p, "account_group", d.cast.group, domain.StatusClosed)
 }
 
-func (d *demo) fetchReport(ctx context.Context, p *page) error {
-	if err := d.await(ctx, p, [2]string{domain.PublishedReportCreated, ""}); err != nil {
+func (d *demo) fetchClosingReport(ctx context.Context, p *page) error {
+	return d.fetchReport(ctx, p, domain.ReportAccountClosing)
+}
+
+// fetchReport waits for a report of the customer, and puts its PDF into the folder of the demo.
+func (d *demo) fetchReport(ctx context.Context, p *page, kind domain.ReportType) error {
+	id := d.reportID(kind)
+	if err := d.await(ctx, p, [2]string{domain.PublishedReportCreated, id}); err != nil {
 		return err
 	}
-	d.receiver.mu.Lock()
-	for _, e := range d.receiver.got {
-		if e.Type == domain.PublishedReportCreated {
-			d.cast.report = e.ResourceID
-		}
-	}
-	d.receiver.mu.Unlock()
-	pdf, err := d.download(ctx, p, "/reports/"+d.cast.report)
+	pdf, err := d.download(ctx, p, "/reports/"+id)
 	if err != nil {
 		return err
 	}
-	d.pdf = filepath.Join(d.out, "ACCOUNT_CLOSING-"+d.cast.report+".pdf")
-	if err := os.WriteFile(d.pdf, pdf, 0o644); err != nil {
+	path := filepath.Join(d.out, string(kind)+"-"+id+".pdf")
+	if err := os.WriteFile(path, pdf, 0o644); err != nil {
 		return err
 	}
-	p.note("The PDF is at %s", d.pdf)
+	p.note("The PDF is at %s", path)
 	return nil
+}
+
+// reportID is the id of a report of the customer: it derives from the group.
+func (d *demo) reportID(kind domain.ReportType) string {
+	return domain.NewAccountGroup(d.cast.group).ReportID(d.cast.user, kind)
 }
 
 func (d *demo) download(ctx context.Context, p *page, path string) ([]byte, error) {

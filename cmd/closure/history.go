@@ -17,7 +17,7 @@ import (
 // historyCommand prints the events of one resource, read from the log itself.
 type historyCommand struct {
 	connection
-	Aggregate string `arg:"" enum:"account,account_group" help:"account or account_group."`
+	Aggregate string `arg:"" enum:"account,account_group,user" help:"account, account_group or user."`
 	ID        string `arg:"" help:"The resource's id (uuid)."`
 	JSON      bool   `name:"json" help:"Print one JSON line an event."`
 }

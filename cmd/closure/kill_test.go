@@ -346,7 +346,9 @@ func checkPublishedOnce(t *testing.T, nc *nats.Conn, ids []string) {
 		commit, err := eventstore.DecodeCommit(m.Data())
 		require.NoError(t, err)
 		for _, e := range commit.Events {
-			if _, ok := domain.PublishedType(e.Type); ok {
+			event, err := domain.DecodeEvent(e.Type, e.Version, e.Data)
+			require.NoError(t, err)
+			if _, ok := domain.PublishedType(domain.Kind(commit.Aggregate), event); ok {
 				want++
 			}
 		}

@@ -51,7 +51,8 @@ type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run the engine."`
 	Demo    demoCommand    `cmd:"" help:"Close an account group, from the request to the report, in a temporary folder."`
 	Send    sendCommand    `cmd:"" help:"Send a command or a fact over NATS, and print the answer."`
-	History historyCommand `cmd:"" help:"Print the history of an account or an account group."`
+	List    listCommand    `cmd:"" help:"List the closings with what stands against them, the oldest first."`
+	History historyCommand `cmd:"" help:"Print the history of an account, an account group or a user."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -132,7 +132,11 @@ func TestWrongUse(t *testing.T) {
 		"no port":             {[]string{"serve", "--http-addr", "127.0.0.1", "--data", t.TempDir()}, "--http-addr: must be host:port"},
 		"two replicas":        {[]string{"serve", "--replicas", "2"}, "--replicas: must be 1, 3 or 5"},
 		"replicas alone":      {[]string{"serve", "--replicas", "3"}, "needs --nats-url"},
-		"history of what":     {[]string{"history", "user", "9b2d1f34-6c0e-4e0a-8a57-3f1d5c7e9a10"}, "account_group"},
+		"history of what":     {[]string{"history", "order", "9b2d1f34-6c0e-4e0a-8a57-3f1d5c7e9a10"}, "account_group"},
+		"sandbox elsewhere":   {[]string{"serve", "--sandbox", "--nats-url", "nats://127.0.0.1:4222"}, "--sandbox: needs the embedded server"},
+		"no statement day":    {[]string{"serve", "--tax-statement-day", "02-30"}, "must be a day of every year such as 03-15"},
+		"stalled at once":     {[]string{"serve", "--stall-after", "0s"}, "--stall-after: must be above zero"},
+		"a story not told":    {[]string{"demo", "--scenario", "fr"}, "liquidation"},
 		"history of whom":     {[]string{"history", "account", "seven"}, "must be a uuid"},
 		"fields no object":    {[]string{"send", "account", "x", "open", "[1]"}, "must be a JSON object"},
 	} {
@@ -172,23 +176,39 @@ func TestServeRefusesToStart(t *testing.T) {
 
 // The demo is the first thing that anyone runs: each step is a line that says ok.
 func TestDemo(t *testing.T) {
-	out := t.TempDir()
-	code, stdout, stderr := once(t, "", "demo", "--json", "--out", out)
-	require.Equal(t, exitDone, code, stderr)
-	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	for i, line := range lines {
-		var p page
-		require.NoError(t, json.Unmarshal([]byte(line), &p), line)
-		require.True(t, p.OK, line)
-		require.Equal(t, i+1, p.Step)
+	t.Parallel()
+	for name, reports := range map[string]int{"closing": 1, "uk": 1, "de": 2, "liquidation": 0, "offboarding": 0, "late-cash": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := t.TempDir()
+			code, stdout, stderr := once(t, "", "demo", "--scenario", name, "--json", "--out", out)
+			require.Equal(t, exitDone, code, stderr)
+			lines := strings.Split(strings.TrimSpace(stdout), "\n")
+			for i, line := range lines {
+				var p page
+				require.NoError(t, json.Unmarshal([]byte(line), &p), line)
+				require.True(t, p.OK, line)
+				require.Equal(t, name, p.Scenario)
+				require.Equal(t, i+1, p.Step)
+			}
+			require.GreaterOrEqual(t, len(lines), 6)
+			files, err := os.ReadDir(out)
+			require.NoError(t, err)
+			require.Len(t, files, reports, "the PDFs are where the demo said")
+		})
 	}
-	require.Len(t, lines, 10)
-	files, err := os.ReadDir(out)
-	require.NoError(t, err)
-	require.Len(t, files, 1, "the PDF is where the demo said")
+}
 
-	code, stdout, stderr = once(t, "", "demo", "--out", out)
+func TestDemoForPeople(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	code, stdout, stderr := once(t, "", "demo", "--out", out)
 	require.Equal(t, exitDone, code, stderr)
 	require.Contains(t, stdout, "All 10 steps came out right")
 	require.NotContains(t, stdout, "\x1b[", "colour is for terminals")
+
+	code, stdout, stderr = once(t, "", "demo", "--scenario", "all", "--out", out)
+	require.Equal(t, exitDone, code, stderr)
+	require.Equal(t, len(scenarios()), strings.Count(stdout, "\n== "), "a heading for each story")
+	require.Contains(t, stdout, "steps came out right")
 }

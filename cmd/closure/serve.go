@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"closure/domain"
 )
 
 // stopWithin bounds how long a clean stop may take to finish what is in hand.
@@ -21,6 +23,9 @@ type serveCommand struct {
 	Data          string        `default:"./closure-data" help:"The data folder."`
 	Replicas      int           `default:"1" help:"Replicas of each stream: 1, 3 or 5; more than 1 needs --nats-url."`
 	EarlyFactWait time.Duration `name:"early-fact-wait" default:"10m" help:"How long a durable fact waits for a resource that does not exist yet."`
+	StallAfter    time.Duration `name:"stall-after" default:"720h" help:"How long a closure may be in progress before it is reported as stalled, and between two reports."`
+	StatementDay  monthDay      `name:"tax-statement-day" default:"03-15" help:"The day, MM-DD, on which the German annual tax statements of the year before are made."`
+	Sandbox       bool          `help:"Let the clock be moved forwards (POST /sandbox/clock). Never for real accounts: the log of a sandbox tells of times that have not come."`
 	LogLevel      slog.Level    `name:"log-level" default:"info" help:"debug, info, warn or error."`
 	JSON          bool          `name:"json" help:"Print the addresses as one JSON line when ready."`
 }
@@ -34,6 +39,10 @@ func (c serveCommand) Validate() error {
 		return errors.New("--replicas: more than 1 needs --nats-url, since the embedded server is a single one")
 	case c.EarlyFactWait < 0:
 		return fmt.Errorf("--early-fact-wait: must not be negative, got %s", c.EarlyFactWait)
+	case c.StallAfter <= 0:
+		return fmt.Errorf("--stall-after: must be above zero, got %s", c.StallAfter)
+	case c.Sandbox && c.NATSURL != "":
+		return errors.New("--sandbox: needs the embedded server, since a clock of its own is for one engine alone")
 	}
 	return nil
 }
@@ -42,7 +51,8 @@ func (c serveCommand) Run(ctx context.Context, std streams) error {
 	logger := newLogger(std.err, c.LogLevel)
 	a, err := startApp(ctx, settings{
 		HTTPAddr: c.HTTPAddr, NATSAddr: c.NATSAddr, NATSURL: c.NATSURL, Data: c.Data, Replicas: c.Replicas,
-		EarlyFactWait: c.EarlyFactWait, Logger: logger,
+		EarlyFactWait: c.EarlyFactWait, StallAfter: c.StallAfter, TaxStatementDay: domain.MonthDay(c.StatementDay), Sandbox: c.Sandbox,
+		Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -67,11 +77,30 @@ func (c serveCommand) announce(w io.Writer, a *app) error {
 	if c.JSON {
 		return printJSON(w, map[string]any{
 			"http": a.HTTPURL, "nats": redacted(a.NATSURL), "data": c.Data, "version": version(), "authenticates": false,
+			"sandbox": c.Sandbox,
 		})
+	}
+	if c.Sandbox {
+		if _, err := fmt.Fprintf(w, "SANDBOX: the clock can be moved, and shows %s. Nothing here is real.\n", a.clock.Now().UTC().Format(time.RFC3339)); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, "closure %s is ready\n  HTTP  %s\n  NATS  %s\n  data  %s\nIt does not authenticate anybody: it listens on loopback only. Stop it with Ctrl-C.\n",
 		version(), a.HTTPURL, redacted(a.NATSURL), c.Data)
 	return err
+}
+
+// monthDay is a day of every year on the command line: MM-DD.
+type monthDay domain.MonthDay
+
+// UnmarshalText reads MM-DD.
+func (d *monthDay) UnmarshalText(text []byte) error {
+	at, err := time.Parse("01-02", string(text))
+	if err != nil || domain.MonthDay.Validate(domain.MonthDay{Month: at.Month(), Day: at.Day()}) != nil {
+		return fmt.Errorf("must be a day of every year such as 03-15, got %q", text)
+	}
+	*d = monthDay{Month: at.Month(), Day: at.Day()}
+	return nil
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -32,10 +32,10 @@ type Timer struct {
 
 // validate names the field that cannot be.
 func (t Timer) validate() error {
-	for _, token := range []struct{ name, value string }{{"aggregate", t.Aggregate}, {"id", t.ID}, {"purpose", t.Purpose}} {
-		if !eventstore.ValidToken(token.value) || !utf8.ValidString(token.value) || len(token.value) > longestToken {
-			return fmt.Errorf("timers: %w: %s %.300q: must be one token of a subject, of 1 to %d bytes without white space, '.', '*' and '>'",
-				ErrInvalid, token.name, token.value, longestToken)
+	for _, field := range []struct{ name, token string }{{"aggregate", t.Aggregate}, {"id", t.ID}, {"purpose", t.Purpose}} {
+		if !eventstore.ValidToken(field.token) || !utf8.ValidString(field.token) || len(field.token) > longestToken {
+			return fmt.Errorf("timers: %w: %s %.300q: must be one token of a subject, of 1 to %d bytes "+
+				"without white space, '.', '*' and '>'", ErrInvalid, field.name, field.token, longestToken)
 		}
 	}
 	return nil

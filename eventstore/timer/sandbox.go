@@ -56,7 +56,8 @@ func (s *Service) records(ctx context.Context) ([]record, error) {
 		}
 	}
 	return slices.SortedFunc(maps.Values(found), func(a, b record) int {
-		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Aggregate, b.Aggregate), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Purpose, b.Purpose))
+		return cmp.Or(a.Due.Compare(b.Due),
+			cmp.Compare(a.Aggregate, b.Aggregate), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Purpose, b.Purpose))
 	}), nil
 }
 

@@ -37,7 +37,8 @@ type (
 func (a *api) registerAccountGroups() {
 	register(a, route{
 		id: "createAccountGroup", method: http.MethodPost, path: "/account_groups", tag: tagGroups, summary: "Open an account group",
-		keyed: true, status: http.StatusCreated, success: "The account group.", example: exampleGroup,
+		text:      "It is refused for a user who is OFFBOARDING or OFFBOARDED, and for a user id that is taken.",
+		conflicts: true, keyed: true, status: http.StatusCreated, success: "The account group.", example: exampleGroup,
 		request: newAccountGroup{UserID: exampleUser, Type: "PERSONAL", Domicile: "DE", TaxResidencies: []string{"DE"}},
 	}, a.openAccountGroup)
 	register(a, route{
@@ -65,7 +66,7 @@ func (a *api) registerAccountGroups() {
 	register(a, route{
 		id: "getAccountGroupClosure", method: http.MethodGet, path: "/account_groups/{id}/closure", tag: tagGroups, summary: "Read the checklist of an account group's closing",
 		text: "On an ACTIVE group it is the preview of what would refuse or block.", noun: nounGroup,
-		status: http.StatusOK, success: "The checklist.", example: exampleClosure,
+		status: http.StatusOK, success: "The checklist.", example: exampleGroupClosure,
 	}, a.accountGroupClosure)
 }
 

@@ -1,5 +1,5 @@
-// Package httpapi is the HTTP contract: accounts and account groups, webhook subscriptions, reports, the OpenAPI document
-// and the probes. It turns requests into commands of the engine and reads of its resources, and every error into
+// Package httpapi is the HTTP contract: accounts and account groups, users, orders and liquidations, closings, webhook
+// subscriptions, reports, the OpenAPI document and the probes. It turns requests into commands of the engine and reads of its resources, and every error into
 // problem+json. The OpenAPI document is made from the Go types that serve the calls, so the two cannot part.
 package httpapi
 
@@ -24,6 +24,11 @@ type Lists interface {
 	Accounts(ctx context.Context, clientID, userID string, page domain.Page) ([]domain.AccountResource, int, error)
 	AccountGroups(ctx context.Context, clientID, userID string, page domain.Page) ([]domain.AccountGroupResource, int, error)
 	Reports(ctx context.Context, clientID, userID string, page domain.Page) ([]domain.ReportResource, int, error)
+	// Closures lists what was asked to close, the oldest request first.
+	Closures(ctx context.Context, q domain.ClosureQuery) ([]domain.ClosureItem, int, error)
+	// OrderAccount finds the account of an order of the client. It serves GET /orders/{id}, which shows what was just
+	// accepted: so an order that was in the log when this was called MUST be found, unlike in a list.
+	OrderAccount(ctx context.Context, clientID, orderID string) (accountID string, ok bool, err error)
 }
 
 // Webhooks keeps the webhook subscriptions. What a client does not have is a *domain.Refusal of kind NotFound, whether it
@@ -45,6 +50,13 @@ type Reports interface {
 	PDF(ctx context.Context, clientID, id string) (domain.ReportResource, []byte, error)
 }
 
+// Sandbox moves the clock of an engine that is not for real accounts.
+type Sandbox interface {
+	// Advance moves the clock forwards to a time, and gives the time that it is then. All that is due by then MUST have been
+	// done when it returns. A time in the past is a *domain.Refusal of kind Invalid, whose detail names the member now.
+	Advance(ctx context.Context, to time.Time) (now time.Time, err error)
+}
+
 // Config of the HTTP contract. Engine, Lists, Webhooks and Reports are required.
 type Config struct {
 	Engine   *handlers.Engine
@@ -53,6 +65,10 @@ type Config struct {
 	Reports  Reports
 	// Ready tells /readyz whether requests can be served: nil, or a reason that clients may read. Defaults to always.
 	Ready func(context.Context) error
+	// Sandbox lets clients move the clock (POST /sandbox/clock). Defaults to none: then there is no such call.
+	Sandbox Sandbox
+	// Now is the clock of the engine; /readyz shows it in a sandbox. Defaults to time.Now.
+	Now func() time.Time
 	// Version stands in the OpenAPI document. Defaults to "0".
 	Version string
 	// Timeout bounds the work on one request, the arrival of its body included. Defaults to 10 s.
@@ -66,6 +82,9 @@ const defaultTimeout = 10 * time.Second
 func (cfg Config) withDefaults() Config {
 	if cfg.Ready == nil {
 		cfg.Ready = func(context.Context) error { return nil }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Version == "" {
 		cfg.Version = "0"
@@ -86,6 +105,8 @@ type api struct {
 	webhooks Webhooks
 	reports  Reports
 	ready    func(context.Context) error
+	sandbox  Sandbox // nil for none
+	now      func() time.Time
 	timeout  time.Duration
 	logger   *slog.Logger
 
@@ -107,7 +128,7 @@ func newAPI(cfg Config) (*api, error) {
 	cfg = cfg.withDefaults()
 	a := &api{
 		engine: cfg.Engine, lists: cfg.Lists, webhooks: cfg.Webhooks, reports: cfg.Reports,
-		ready: cfg.Ready, timeout: cfg.Timeout, logger: cfg.Logger, mux: http.NewServeMux(),
+		ready: cfg.Ready, sandbox: cfg.Sandbox, now: cfg.Now, timeout: cfg.Timeout, logger: cfg.Logger, mux: http.NewServeMux(),
 	}
 	// Not huma's default configuration: that adds documentation pages that load scripts from elsewhere, and "$schema"
 	// members to every answer.
@@ -121,8 +142,13 @@ func newAPI(cfg Config) (*api, error) {
 	a.registerAccounts()
 	a.registerAccountGroups()
 	a.registerHistory()
+	a.registerLiquidations()
+	a.registerOrders()
+	a.registerUsers()
+	a.registerClosures()
 	a.registerWebhooks()
 	a.registerReports()
+	a.registerSandbox()
 	a.registerProbes()
 	var err error
 	a.document, err = finishDocument(a.huma.OpenAPI())

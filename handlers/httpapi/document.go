@@ -31,11 +31,16 @@ const description = `Closes investment accounts and account groups: a close requ
 
 // The tags of the document.
 const (
-	tagAccounts = "Accounts"
-	tagGroups   = "Account groups"
-	tagWebhooks = "Webhooks"
-	tagReports  = "Reports"
-	tagService  = "Service"
+	tagAccounts     = "Accounts"
+	tagGroups       = "Account groups"
+	tagUsers        = "Users"
+	tagOrders       = "Orders"
+	tagLiquidations = "Liquidations"
+	tagClosures     = "Closings"
+	tagWebhooks     = "Webhooks"
+	tagReports      = "Reports"
+	tagService      = "Service"
+	tagSandbox      = "Sandbox" // only in a sandbox
 )
 
 func newDocument(version string) *huma.OpenAPI {
@@ -52,6 +57,10 @@ func newDocument(version string) *huma.OpenAPI {
 		Tags: []*huma.Tag{
 			{Name: tagAccounts, Description: "Open, rename and close accounts."},
 			{Name: tagGroups, Description: "Open and close account groups."},
+			{Name: tagUsers, Description: "Read and offboard users."},
+			{Name: tagOrders, Description: "Buy and sell."},
+			{Name: tagLiquidations, Description: "Sell everything that an account holds."},
+			{Name: tagClosures, Description: "What was asked to close, and what still stands against it."},
 			{Name: tagWebhooks, Description: "Subscriptions: where events are posted."},
 			{Name: tagReports, Description: "What was made of a closing, to read and to keep."},
 			{Name: tagService, Description: "This document, and the probes."},
@@ -84,6 +93,7 @@ var refusalTexts = map[int]string{
 	http.StatusConflict:              "The present state does not allow it (`conflict`); `blockers` has what stands against it.",
 	http.StatusRequestEntityTooLarge: "The body is over 1 MiB (`payload_too_large`).",
 	http.StatusUnsupportedMediaType:  "The body is not `application/json` (`unsupported_media_type`).",
+	http.StatusUnprocessableEntity:   "The rules do not allow it (`unprocessable_entity`): the detail says which.",
 	http.StatusInternalServerError:   "Something went wrong on our side (`internal`).",
 	http.StatusServiceUnavailable:    "It cannot be answered at present (`unavailable`); repeat it after `retry-after`.",
 	http.StatusGatewayTimeout:        "It was not done in time (`gateway_timeout`).",
@@ -108,6 +118,8 @@ func refusalResponse(status int, schema *huma.Schema) *huma.Response {
 		example.Detail = `name: must be a string of 1 to 100 characters, got ""`
 	case http.StatusConflict:
 		example.Detail, example.Blockers = "OUTSTANDING_WITHDRAWALS: "+exampleBlocker.Detail, []domain.Blocker{exampleBlocker}
+	case http.StatusUnprocessableEntity:
+		example.Instance, example.Detail = "/orders", "the account is CLOSING: it takes SELL orders only, got BUY"
 	}
 	r := &huma.Response{
 		Description: refusalTexts[status],

@@ -13,8 +13,11 @@ const (
 	nounAccount = "account"
 	nounGroup   = "account group"
 	nounUser    = "user"
+	nounOrder   = "order"
 	nounWebhook = "webhook"
 	nounReport  = "report"
+
+	nounLiquidation = "liquidation"
 )
 
 // The examples of the OpenAPI document: one group, its account, and what becomes of them. They are only read.
@@ -28,9 +31,12 @@ const (
 var (
 	exampleOpened  = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
 	exampleRequest = time.Date(2026, 9, 14, 8, 5, 12, 0, time.UTC)
-	exampleReason  = domain.ClosureReason("user_initiated")
-	exampleActor   = "client:ebabcf4d-61c3-4942-875c-e265a7c2d062"
-	exampleOwners  = []domain.Party{{ID: exampleUser, Type: domain.Owner}}
+	// exampleEligible is the end of the UK tax year in which exampleRequest lies.
+	exampleEligible = time.Date(2027, 4, 5, 23, 0, 0, 0, time.UTC)
+	exampleClosed   = exampleEligible.Add(2 * time.Second)
+	exampleReason   = domain.ClosureReason("user_initiated")
+	exampleActor    = "client:ebabcf4d-61c3-4942-875c-e265a7c2d062"
+	exampleOwners   = []domain.Party{{ID: exampleUser, Type: domain.Owner}}
 
 	exampleGroup = domain.AccountGroupResource{
 		ID: "9d95820d-4333-46b6-98de-04ab7512e76f", CreatedAt: exampleOpened, UpdatedAt: exampleOpened, Users: exampleOwners,
@@ -45,12 +51,52 @@ var (
 		Items: []domain.Item{{ID: "1f0c7a52-3c1e-4a7b-8f52-9b1d2e3f4a5b", Status: "PROCESSING", Amount: "250.00", Currency: "EUR"}},
 	}
 	exampleClosure = domain.Closure{
-		Status: domain.StatusClosing, RequestedAt: &exampleRequest, Reason: &exampleReason, RequestedBy: &exampleActor,
+		Status: domain.StatusClosing, RequestedAt: &exampleRequest, RequestedBy: &exampleActor, NextEligibleAt: &exampleEligible,
 		Blockers: []domain.Blocker{{
 			Code: domain.OpenPositions, Detail: "positions are held, or wait for settlement: sell them, or ask for a liquidation",
 			Since: exampleOpened, Items: []domain.Item{{ISIN: exampleISIN, Quantity: "12.5", PendingSettlement: "0"}},
+		}, {
+			Code: domain.OpenOrders, Detail: "orders are open: each has to be filled or cancelled",
+			Since: exampleRequest, Items: []domain.Item{{ID: exampleOrder.ID, ISIN: exampleISIN, Status: string(domain.OrderNew), Quantity: exampleQuantity}},
+		}, {
+			Code: domain.TaxYearEndBlocker, Detail: "the account's domicile is GB: it closes when the UK tax year ends, at the start of 6 April in London",
+			Since: exampleRequest, Items: []domain.Item{},
 		}},
 		Reconciliation: []domain.Reconciliation{},
+	}
+	exampleGroupClosure = domain.Closure{
+		Status: domain.StatusClosed, RequestedAt: &exampleRequest, Reason: &exampleReason, RequestedBy: &exampleActor, ClosedAt: &exampleClosed,
+		Blockers: []domain.Blocker{},
+		Reconciliation: []domain.Reconciliation{{
+			ID: "8e6f0a1b-2c3d-5e4f-8a9b-0c1d2e3f4a5b", Code: domain.CashBalance, ReceivedAt: exampleClosed.AddDate(0, 0, 9),
+			Item: domain.Item{Currency: "EUR", Balance: "4.20", PendingSettlement: "0"},
+		}},
+	}
+	exampleClosures = list[domain.ClosureItem]{
+		Meta: closuresMeta(0, domain.DefaultLimit, 2, 2),
+		Data: []domain.ClosureItem{
+			{Aggregate: domain.KindAccount, ID: exampleAccount.ID, Closure: exampleClosure},
+			// Not the account's own group: that one waits for it.
+			{Aggregate: domain.KindAccountGroup, ID: "d2b7e9c4-1f35-4a68-9c0d-7e8f6a5b4c32", Closure: exampleGroupClosure},
+		},
+	}
+	exampleQuantity = domain.Decimal("12.5")
+	exampleOrder    = domain.OrderResource{
+		ID: "6d3c5f0e-8a47-4b1c-9e2f-1a0b9c8d7e6f", CreatedAt: exampleRequest, UpdatedAt: exampleRequest, AccountID: exampleAccount.ID,
+		UserID: exampleUser, Side: domain.Sell, InstrumentID: exampleISIN, InstrumentIDType: "ISIN", OrderType: "MARKET",
+		Quantity: &exampleQuantity, Status: domain.OrderNew, InitiationFlow: domain.FlowAPI,
+	}
+	exampleLiquidation = domain.LiquidationResource{
+		ID: "3f9a1c72-5e0d-4b86-a7c4-2d1e0f9b8a63", CreatedAt: exampleRequest, UpdatedAt: exampleRequest, UserID: exampleUser,
+		AccountID: exampleAccount.ID, Status: domain.LiquidationNew,
+		Orders: []domain.LiquidationOrder{{ID: "a4d8e6b2-90c1-5f3e-8b7a-6c5d4e3f2a10", Side: domain.Sell, Status: domain.OrderNew}},
+	}
+	exampleUserResource = domain.UserResource{
+		ID: exampleUser, CreatedAt: exampleOpened, UpdatedAt: exampleOpened, Status: domain.UserActive,
+		Blockers: []domain.Blocker{{
+			Code: domain.OpenAccountGroups, Detail: "account groups of the user are not CLOSED: close each of them",
+			Since: exampleOpened, Items: []domain.Item{{ID: exampleGroup.ID}},
+		}},
 	}
 	exampleReport = domain.ReportResource{
 		ID: "0b0e4f3a-6f0f-5b0e-8d5e-2a3c4d5e6f70", CreatedAt: exampleRequest, UserID: exampleUser, Type: domain.ReportAccountClosing,

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	pathpkg "path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"closure/eventstore/embedded"
 	"closure/eventstore/embedded/embeddedtest"
 	"closure/handlers"
+	"closure/projections/readmodel"
 )
 
 const (
@@ -41,6 +43,7 @@ type service struct {
 	url      string
 	log      *eventstore.Log
 	engine   *handlers.Engine
+	clock    *testClock
 	nats     *embedded.Server
 	lists    *memoryLists
 	webhooks *memoryWebhooks
@@ -52,21 +55,35 @@ type service struct {
 // start starts the API. change may adjust the configuration.
 func start(t *testing.T, change ...func(*Config)) *service {
 	t.Helper()
-	s := &service{t: t, nats: embeddedtest.Server(t), lists: &memoryLists{}, webhooks: &memoryWebhooks{}, reports: &memoryReports{}, logged: &lockedBuffer{}}
+	return startWith(t, func(_ *service, cfg *Config) {
+		for _, c := range change {
+			c(cfg)
+		}
+	})
+}
+
+// startWith is start for a change that needs the parts of the service.
+func startWith(t *testing.T, change func(*service, *Config)) *service {
+	t.Helper()
+	s := &service{
+		t: t, nats: embeddedtest.Server(t), clock: &testClock{}, lists: &memoryLists{}, webhooks: &memoryWebhooks{}, reports: &memoryReports{},
+		logged: &lockedBuffer{},
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	log, err := eventstore.Open(ctx, embeddedtest.Connect(t, s.nats), eventstore.Config{ReadTimeout: 500 * time.Millisecond, AppendTimeout: 5 * time.Second})
 	require.NoError(t, err)
 	numbers, err := eventstore.NewCounter(ctx, log.JetStream(), eventstore.CounterConfig{Name: "securities_account_number", First: 1_000_000})
 	require.NoError(t, err)
-	s.log, s.engine = log, handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers})
+	s.log, s.engine = log, handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers, Now: s.clock.Now})
+	s.lists.Model = readmodel.New(readmodel.Config{Path: filepath.Join(t.TempDir(), "readmodel.db"), Log: log})
+	require.NoError(t, s.lists.Start(ctx))
+	t.Cleanup(func() { require.NoError(t, s.lists.Stop(context.Background())) })
 	cfg := Config{
-		Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, Version: "1.2.3",
+		Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, Now: s.clock.Now, Version: "1.2.3",
 		Logger: slog.New(slog.NewJSONHandler(s.logged, nil)),
 	}
-	for _, c := range change {
-		c(&cfg)
-	}
+	change(s, &cfg)
 	s.api, err = newAPI(cfg)
 	require.NoError(t, err)
 	s.serve()
@@ -333,9 +350,20 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
+// settled waits until the read model shows all that is in the log.
+func (s *service) settled() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	last, err := s.log.LastSequence(ctx)
+	require.NoError(s.t, err)
+	require.NoError(s.t, s.lists.WaitFor(ctx, last))
+}
+
 // memoryLists, memoryWebhooks and memoryReports are the seams, in memory. hook, when set, comes first: an error of it is
-// the answer.
+// the answer. Closings and orders are those of the real read model.
 type memoryLists struct {
+	*readmodel.Model
 	accounts map[string][]domain.AccountResource // by client
 	groups   map[string][]domain.AccountGroupResource
 	reports  map[string][]domain.ReportResource

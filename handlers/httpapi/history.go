@@ -42,8 +42,7 @@ func (a *api) history(kind domain.Kind) func(context.Context, *historyQuery) (*f
 			return nil, err
 		}
 		total := len(items)
-		from := min(in.Offset, total)
-		items = items[from:min(from+in.Limit, total)]
+		items = section(items, in.Offset, in.Limit)
 		return &found[list[handlers.HistoryItem]]{Body: list[handlers.HistoryItem]{
 			Meta: historyMeta(in.Offset, in.Limit, len(items), total), Data: items,
 		}}, nil

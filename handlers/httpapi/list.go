@@ -8,10 +8,10 @@ import (
 
 // PageQuery is which part of a list is asked for. huma holds the bounds. It is exported for the same reason as ByID.
 type PageQuery struct {
-	Offset int          `query:"offset" minimum:"0" default:"0" doc:"How many items to pass over."`
-	Limit  int          `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items to answer at most."`
-	Sort   domain.Sort  `query:"sort" enum:"created_at,updated_at,id" default:"created_at" doc:"The member to sort by. Items that are equal in it are sorted by id."`
-	Order  domain.Order `query:"order" enum:"ASC,DESC" default:"ASC" doc:"The direction."`
+	Offset int              `query:"offset" minimum:"0" default:"0" doc:"How many items to pass over."`
+	Limit  int              `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items to answer at most."`
+	Sort   domain.Sort      `query:"sort" enum:"created_at,updated_at,id" default:"created_at" doc:"The member to sort by. Items that are equal in it are sorted by id."`
+	Order  domain.SortOrder `query:"order" enum:"ASC,DESC" default:"ASC" doc:"The direction."`
 }
 
 func (q PageQuery) page() domain.Page {
@@ -54,6 +54,12 @@ func listOf[T any](q PageQuery, items []T, total int, err error) (*found[list[T]
 		Meta: meta{Offset: q.Offset, Limit: q.Limit, Count: len(items), TotalCount: total, Sort: string(q.Sort), Order: string(q.Order)},
 		Data: items,
 	}}, nil
+}
+
+// section is the part of a whole list that was asked for.
+func section[T any](all []T, offset, limit int) []T {
+	from := min(offset, len(all))
+	return all[from : from+min(limit, len(all)-from)]
 }
 
 // lister reads a list of a client; of one user of it, unless userID is "".

@@ -247,7 +247,11 @@ func (x *exchange) checkIDs() error {
 		given := x.http.PathValue(p.Name)
 		id, err := domain.ParseID(given)
 		if err != nil {
-			return x.problem(notFound, fmt.Sprintf("there is no %s with the id %s: an id is a uuid", x.route.noun, domain.Quote(given)))
+			noun := x.route.noun
+			if p.Name != "id" {
+				noun = x.route.part
+			}
+			return x.problem(notFound, fmt.Sprintf("there is no %s with the id %s: an id is a uuid", noun, domain.Quote(given)))
 		}
 		x.ids[p.Name] = id
 	}

@@ -19,7 +19,7 @@ import (
 func TestUnknownRoutes(t *testing.T) {
 	s := start(t)
 	for _, path := range []string{"/", "/account", "/accounts/", "/accounts/" + zoe + "/", "//accounts", "/accounts/../accounts", "/./accounts",
-		"/accounts/" + zoe + "/positions", "/openapi.yaml", "/docs", "/schemas/Account.json", "/metrics", "/asyncapi.json", "/auth/token", "/orders", "/closures", "/%61ccounts2",
+		"/accounts/" + zoe + "/positions", "/openapi.yaml", "/docs", "/schemas/Account.json", "/metrics", "/asyncapi.json", "/auth/token", "/sandbox/clock", "/%61ccounts2",
 		"/webhooks/" + zoe + "/test", "/" + strings.Repeat("x", 20_000)} {
 		a := s.refused(call{method: "GET", path: path}, notFound, "there is nothing at this path")
 		require.LessOrEqual(t, len(a.body), 2000)
@@ -31,16 +31,22 @@ func TestUnknownRoutes(t *testing.T) {
 func TestWrongMethods(t *testing.T) {
 	s := start(t)
 	for path, allow := range map[string]string{
-		"/accounts":                        "GET, HEAD, POST",
-		"/accounts/" + zoe:                 "DELETE, GET, HEAD, PATCH",
-		"/account_groups/" + zoe:           "DELETE, GET, HEAD",
-		"/accounts/" + zoe + "/closure":    "GET, HEAD",
-		"/users/" + zoe + "/accounts":      "GET, HEAD",
-		"/webhooks":                        "GET, HEAD, POST",
-		"/openapi.json":                    "GET, HEAD",
-		"/healthz":                         "GET, HEAD",
-		"/reports/" + zoe:                  "GET, HEAD",
-		"/account_groups/nonsense/history": "GET, HEAD",
+		"/accounts":                                 "GET, HEAD, POST",
+		"/accounts/" + zoe:                          "DELETE, GET, HEAD, PATCH",
+		"/account_groups/" + zoe:                    "DELETE, GET, HEAD",
+		"/accounts/" + zoe + "/closure":             "GET, HEAD",
+		"/users/" + zoe + "/accounts":               "GET, HEAD",
+		"/webhooks":                                 "GET, HEAD, POST",
+		"/openapi.json":                             "GET, HEAD",
+		"/healthz":                                  "GET, HEAD",
+		"/reports/" + zoe:                           "GET, HEAD",
+		"/account_groups/nonsense/history":          "GET, HEAD",
+		"/orders":                                   "POST",
+		"/orders/" + zoe:                            "GET, HEAD",
+		"/users/" + zoe:                             "DELETE, GET, HEAD",
+		"/closures":                                 "GET, HEAD",
+		"/accounts/" + zoe + "/liquidations":        "GET, HEAD, POST",
+		"/accounts/" + zoe + "/liquidations/" + zoe: "DELETE, GET, HEAD",
 	} {
 		for _, method := range []string{"PUT", "OPTIONS", "PROPFIND"} {
 			a := s.refused(call{method: method, path: path}, methodNotAllowed, "the method must be one of "+allow)
@@ -131,7 +137,8 @@ func TestBodiesRefused(t *testing.T) {
 
 func TestEmptyBodies(t *testing.T) {
 	s := start(t)
-	for _, route := range []string{"POST /accounts", "POST /account_groups", "POST /webhooks", "PATCH /accounts/{id}", "PATCH /webhooks/{id}"} {
+	for _, route := range []string{"POST /accounts", "POST /account_groups", "POST /webhooks", "PATCH /accounts/{id}", "PATCH /webhooks/{id}",
+		"POST /orders", "POST /accounts/{id}/liquidations"} {
 		c := callTo(route, zoe)
 		c.body = ""
 		s.refused(c, invalidRequest, "body: must be a JSON object, got an empty body")

@@ -20,8 +20,10 @@ type route struct {
 	text    string // description
 
 	noun      string // what an id in the path is the id of
+	part      string // what a second id in the path is the id of
 	anonymous bool   // needs no client id
 	conflicts bool   // may answer 409
+	rules     bool   // may answer 422
 	keyed     bool   // takes an idempotency key
 
 	status  int    // of success
@@ -132,6 +134,9 @@ func (r route) refusals() []int {
 	}
 	if r.conflicts {
 		statuses = append(statuses, http.StatusConflict)
+	}
+	if r.rules {
+		statuses = append(statuses, http.StatusUnprocessableEntity)
 	}
 	if r.request != nil {
 		statuses = append(statuses, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,12 +19,19 @@ var bodies = map[string]string{
 	"POST /account_groups": `{"user_id": "ID", "type": "PERSONAL"}`,
 	"POST /webhooks":       hookBody,
 	"PATCH /webhooks/{id}": `{"enabled": false}`,
+	"POST /orders": `{"account_id": "ID", "user_id": "` + zoe + `", "side": "SELL", "instrument_id": "` + exampleISIN + `",
+		"instrument_id_type": "ISIN", "order_type": "MARKET", "quantity": "1"}`,
+	"POST /accounts/{id}/liquidations": `{"user_id": "` + zoe + `"}`,
 }
+
+// someLiquidation stands where a path has a second id. There is none with it.
+const someLiquidation = "eeeeeeee-0000-4000-8000-000000000005"
 
 // callTo is a good call of a route, for the resource or the user with the id.
 func callTo(route, id string) call {
 	method, path, _ := strings.Cut(route, " ")
-	return call{method: method, path: strings.ReplaceAll(path, "{id}", id), body: strings.ReplaceAll(bodies[route], "ID", id)}
+	path = strings.NewReplacer("{id}", id, "{liquidation_id}", someLiquidation).Replace(path)
+	return call{method: method, path: path, body: strings.ReplaceAll(bodies[route], `"ID"`, `"`+id+`"`)}
 }
 
 // resources makes one resource of each kind that a route may be about.
@@ -38,7 +46,17 @@ func (s *service) resources() map[string]string {
 	s.lists.accounts = map[string][]domain.AccountResource{alice: {account}}
 	s.lists.groups = map[string][]domain.AccountGroupResource{alice: {group}}
 	s.lists.reports = map[string][]domain.ReportResource{alice: {report}}
-	return map[string]string{"accounts": account.ID, "account_groups": group.ID, "webhooks": hook.ID, "reports": report.ID, "users": zoe}
+	// A closing in progress, with a liquidation and its order.
+	s.tell(domain.KindAccount, account.ID, &domain.RecordPosition{ISIN: exampleISIN, Quantity: "1", Revision: 1})
+	closing := s.newAccount(group.ID)
+	s.tell(domain.KindAccount, closing.ID, &domain.RecordPosition{ISIN: exampleISIN, Quantity: "1", Revision: 1})
+	require.Equal(s.t, http.StatusAccepted, s.do("DELETE", "/accounts/"+closing.ID, "").status)
+	liquidation := s.newLiquidation(account.ID)
+	s.settled()
+	return map[string]string{
+		"accounts": account.ID, "account_groups": group.ID, "webhooks": hook.ID, "reports": report.ID, "users": zoe,
+		"orders": liquidation.Orders[0].ID, "liquidations": liquidation.ID, "closures": closing.ID,
+	}
 }
 
 func family(route string) string {
@@ -56,14 +74,15 @@ func TestTenancy(t *testing.T) {
 		c := callTo(route, id)
 		c.header = asBob
 		switch {
-		case strings.HasPrefix(route, "GET /users/") || route == "GET /accounts" || route == "GET /account_groups" || route == "GET /webhooks":
+		case strings.HasPrefix(route, "GET /users/{id}/") || slices.Contains([]string{"GET /accounts", "GET /account_groups", "GET /webhooks", "GET /closures"}, route):
 			// Lists of another client show nothing of it.
 			a := s.send(c)
 			require.Zero(t, decode[list[map[string]any]](t, a, http.StatusOK).Meta.TotalCount, route)
-			require.NotContains(t, string(a.body), id, route)
+			require.Contains(t, string(a.body), `"data":[]`, route)
 			c.header = nil
 			require.Equal(t, 1, decode[list[map[string]any]](t, s.send(c), http.StatusOK).Meta.TotalCount, route)
 		case strings.Contains(route, "{id}"):
+			c.path = strings.ReplaceAll(c.path, someLiquidation, ids["liquidations"])
 			theirs := s.refused(c, notFound, id).problem(t)
 			unknown := uuid.NewString()
 			c = callTo(route, unknown)
@@ -75,12 +94,24 @@ func TestTenancy(t *testing.T) {
 			c = callTo(route, ids["account_groups"])
 			c.header = asBob
 			s.refused(c, notFound, "account_group_id: ", ids["account_groups"])
+		case route == "POST /orders":
+			unknown := uuid.NewString()
+			theirs, none := callTo(route, ids["accounts"]), callTo(route, unknown)
+			theirs.header, none.header = asBob, asBob
+			detail := s.refused(theirs, unprocessableEntity, "account_id: there is no account with the id "+ids["accounts"]).problem(t).Detail
+			require.Equal(t, s.refused(none, unprocessableEntity).problem(t).Detail, strings.ReplaceAll(detail, ids["accounts"], unknown))
 		}
 	}
 	// Nothing of all that changed anything of alice's.
 	require.Equal(t, domain.StatusActive, decode[domain.AccountResource](t, s.do("GET", "/accounts/"+ids["accounts"], ""), http.StatusOK).Status)
 	require.Equal(t, domain.StatusActive, decode[domain.AccountGroupResource](t, s.do("GET", "/account_groups/"+ids["account_groups"], ""), http.StatusOK).Status)
 	require.True(t, decode[domain.Webhook](t, s.do("GET", "/webhooks/"+ids["webhooks"], ""), http.StatusOK).Enabled)
+	require.Equal(t, domain.UserActive, decode[domain.UserResource](t, s.do("GET", "/users/"+zoe, ""), http.StatusOK).Status)
+	liquidations := decode[list[domain.LiquidationResource]](t, s.do("GET", "/accounts/"+ids["accounts"]+"/liquidations", ""), http.StatusOK)
+	require.Len(t, liquidations.Data, 1)
+	require.Equal(t, domain.LiquidationNew, liquidations.Data[0].Status)
+	require.Equal(t, ids["orders"], liquidations.Data[0].Orders[0].ID)
+	require.Equal(t, domain.OrderNew, decode[domain.OrderResource](t, s.do("GET", "/orders/"+ids["orders"], ""), http.StatusOK).Status)
 }
 
 func TestClientID(t *testing.T) {
@@ -139,5 +170,5 @@ func TestMalformedIDs(t *testing.T) {
 			tried++
 		}
 	}
-	require.Equal(t, 160, tried)
+	require.Equal(t, 230, tried)
 }

@@ -144,6 +144,8 @@ func wanted(s *huma.Schema) string {
 	switch {
 	case s == nil:
 		return "of another form"
+	case len(s.Enum) == 1:
+		return fmt.Sprint(s.Enum[0])
 	case len(s.Enum) > 0:
 		values := make([]string, len(s.Enum))
 		for i, v := range s.Enum {
@@ -154,6 +156,8 @@ func wanted(s *huma.Schema) string {
 		return "a uuid such as " + exampleID
 	case s.Format == "date-time":
 		return "a time in RFC 3339 such as " + exampleTime
+	case s.Format == "decimal":
+		return `a decimal as a string, such as "12.50"`
 	}
 	switch s.Type {
 	case huma.TypeBoolean:

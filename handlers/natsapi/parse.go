@@ -24,6 +24,8 @@ var optionalMembers = map[string][]string{
 	"record_position":     {"pending_settlement"},
 	"record_cash_balance": {"pending_settlement"},
 	"request_closure":     {"closure_reason", "notification_only"},
+	// Of these the domain asks for a quantity, or for a cash amount with its currency.
+	"place_order": {"user_id", "quantity", "cash_amount", "currency"},
 }
 
 func optional(command, member string) bool {
@@ -73,8 +75,8 @@ func checkSubject(target domain.Ref, command string) (domain.Payload, error) {
 	}
 	payload, ok := domain.NewPayload(target.Kind, command)
 	if !ok {
-		return nil, invalid("command", "must be one of %s for an %s, got %s",
-			names(domain.CommandNames(target.Kind)), target.Kind, domain.Quote(command))
+		return nil, invalid("command", "must be one of %s for %s, got %s",
+			names(domain.CommandNames(target.Kind)), target.Kind.WithArticle(), domain.Quote(command))
 	}
 	field := string(target.Kind) + " id"
 	switch id, err := domain.ParseID(target.ID); {

@@ -54,6 +54,9 @@ func (s *Service) startRPC() error {
 	if err != nil {
 		return fmt.Errorf("micro service: %w", err)
 	}
+	if err := s.addQueries(service); err != nil {
+		return fmt.Errorf("micro service: %w", err)
+	}
 	return s.flush() // the server knows of it: requests are answered from now on
 }
 
@@ -66,14 +69,7 @@ func (s *Service) takeRequest(req micro.Request) {
 		s.log.Debug("dropped a request without a reply subject", "subject", req.Subject())
 		return
 	}
-	if !s.slots.TryAcquire(1) {
-		s.respond(req, Answer{Result: Rejected, Error: problemOf(fmt.Errorf("%w: too many requests in hand", eventstore.ErrUnavailable), "")})
-		return
-	}
-	go func() {
-		defer s.slots.Release(1)
-		s.respond(req, s.answer(req.Subject(), req.Data()))
-	}()
+	s.hand(req, func() any { return s.answer(req.Subject(), req.Data()) }, func(p *Problem) any { return Answer{Result: Rejected, Error: p} })
 }
 
 // answer executes one request.
@@ -103,13 +99,13 @@ func (s *Service) logAnswer(r request, c domain.Command, err error) {
 
 // respond answers by the connection and not by the request: micro reads its request again after the handler, while
 // this may still run.
-func (s *Service) respond(req micro.Request, a Answer) {
+func (s *Service) respond(req micro.Request, a any) {
 	body, err := encode(a)
 	if err == nil {
 		err = s.nc.Publish(req.Reply(), body)
 	}
 	if err != nil {
-		s.log.Error("a request could not be answered", "subject", req.Subject(), "result", a.Result, "error", err)
+		s.log.Error("a request could not be answered", "subject", req.Subject(), "error", err)
 	}
 }
 

@@ -26,21 +26,22 @@ func TestRequestsAreAnsweredWithTheirSequence(t *testing.T) {
 	group, account := uuid.NewString(), uuid.NewString()
 	open := body(t, personal())
 
-	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 1}, r.request(eventstore.RPCSubject("account_group", group, "open"), open))
-	require.Equal(t, natsapi.Answer{Result: handlers.Unchanged, Sequence: 1}, r.request(eventstore.RPCSubject("account_group", group, "open"), open))
+	// The link of the user comes first, and takes sequence 1.
+	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 2}, r.request(eventstore.RPCSubject("account_group", group, "open"), open))
+	require.Equal(t, natsapi.Answer{Result: handlers.Unchanged, Sequence: 2}, r.request(eventstore.RPCSubject("account_group", group, "open"), open))
 
-	// The group's link comes first and takes sequence 2.
-	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 3}, r.ask("account", account, "open", trading(group)))
+	// The link of the group comes first, too, and takes sequence 3.
+	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 4}, r.ask("account", account, "open", trading(group)))
 
 	rename := body(t, fields{"name": "Zwei"})
-	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 4}, r.request(eventstore.RPCSubject("account", account, "rename"), rename))
-	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 5}, r.ask("account", account, "rename", fields{"name": "Drei"}))
+	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 5}, r.request(eventstore.RPCSubject("account", account, "rename"), rename))
+	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 6}, r.ask("account", account, "rename", fields{"name": "Drei"}))
 	// Again the first one: its id is known, and it does not rename back.
-	require.Equal(t, natsapi.Answer{Result: handlers.Unchanged, Sequence: 5}, r.request(eventstore.RPCSubject("account", account, "rename"), rename))
+	require.Equal(t, natsapi.Answer{Result: handlers.Unchanged, Sequence: 6}, r.request(eventstore.RPCSubject("account", account, "rename"), rename))
 	require.Equal(t, []string{"Zwei", "Drei"}, r.names(account))
 
-	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 6}, r.ask("account", account, "record_position", position(2)))
-	require.Equal(t, natsapi.Answer{Result: handlers.Unchanged, Sequence: 6}, r.ask("account", account, "record_position", position(1)))
+	require.Equal(t, natsapi.Answer{Result: handlers.Accepted, Sequence: 7}, r.ask("account", account, "record_position", position(2)))
+	require.Equal(t, natsapi.Answer{Result: handlers.Unchanged, Sequence: 7}, r.ask("account", account, "record_position", position(1)))
 }
 
 func TestAnAnswerIsWhatTheContractSays(t *testing.T) {
@@ -48,7 +49,7 @@ func TestAnAnswerIsWhatTheContractSays(t *testing.T) {
 	group := uuid.NewString()
 	msg, err := r.nc.Request(eventstore.RPCSubject("account_group", group, "open"), body(t, personal()), patience)
 	require.NoError(t, err)
-	require.Equal(t, `{"result":"accepted","sequence":1}`, string(msg.Data))
+	require.Equal(t, `{"result":"accepted","sequence":2}`, string(msg.Data))
 
 	withdrawal := fields{"withdrawal_id": otherID, "status": "NEW", "amount": "5.00", "currency": "EUR", "revision": 1}
 	require.Equal(t, handlers.Accepted, r.ask("account_group", group, "record_withdrawal", withdrawal).Result)

@@ -31,6 +31,8 @@ type Config struct {
 	Engine Engine
 	// Log is where the engine writes; its connection is used for everything. Required.
 	Log *eventstore.Log
+	// Lists answer the questions of operators. Defaults to none: they are not answered.
+	Lists Lists
 	// Replicas of CLOSURE_COMMANDS when it is created; one that exists has to have as many at least. Defaults to 1.
 	Replicas int
 	// EarlyFactWait is how long a fact in the inbox waits for its aggregate to be opened. Defaults to 10m.

@@ -14,15 +14,6 @@ func (m *Manager) recordAccountClosure(ctx context.Context, c eventstore.Recorde
 	if err != nil {
 		return err
 	}
-	_, err = m.engine.Do(ctx, domain.Command{
-		Target:        domain.Ref{Kind: domain.KindAccountGroup, ID: account.GroupID},
-		ID:            domain.DeriveID("record_account_closure", c.ID),
-		ClientID:      c.ClientID,
-		Actor:         actor,
-		RequestID:     c.RequestID,
-		CorrelationID: c.CorrelationID,
-		CausationID:   c.ID,
-		Payload:       &domain.RecordAccountClosure{AccountID: c.AggregateID, ClosedAt: c.Time},
-	})
-	return err
+	group := domain.Ref{Kind: domain.KindAccountGroup, ID: account.GroupID}
+	return m.do(ctx, c, group, &domain.RecordAccountClosure{AccountID: c.AggregateID, ClosedAt: c.Time})
 }

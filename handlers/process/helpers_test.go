@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,14 @@ type stage struct {
 	server *embedded.Server
 	log    *eventstore.Log
 	engine *handlers.Engine
+	// ahead is how far the clock of the stage runs ahead of the machine's, in nanoseconds.
+	ahead atomic.Int64
 }
+
+func (s *stage) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+// setClock lets it be a time now; the clock goes on from there.
+func (s *stage) setClock(now time.Time) { s.ahead.Store(int64(time.Until(now))) }
 
 func newStage(t testing.TB) *stage {
 	t.Helper()
@@ -57,14 +65,14 @@ func (s *stage) another() (*handlers.Engine, *eventstore.Log) {
 	require.NoError(s.t, err)
 	numbers, err := eventstore.NewCounter(testContext(s.t), log.JetStream(), eventstore.CounterConfig{Name: "securities_account_number", First: 1_000_000})
 	require.NoError(s.t, err)
-	return handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers}), log
+	return handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers, Now: s.now}), log
 }
 
 // manager runs in a process of its own until the end of the test.
 func (s *stage) manager(logger *slog.Logger) *Manager {
 	s.t.Helper()
 	engine, log := s.another()
-	return s.start(New(Config{Engine: engine, Log: log, Logger: logger}))
+	return s.start(New(Config{Engine: engine, Log: log, Logger: logger, Now: s.now}))
 }
 
 func (s *stage) start(m *Manager) *Manager {

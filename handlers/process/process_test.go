@@ -85,7 +85,7 @@ func TestTheEngineAndTheProcessManagerRace(t *testing.T) {
 		require.Len(t, commits, 1)
 		require.Equal(t, handlers.Outcome{Result: handlers.Accepted, Sequence: commits[0].Sequence}, outs[i])
 	}
-	require.EqualValues(t, len(groups)+2*n, s.last(), "a group, or a link and an account; nothing else")
+	require.EqualValues(t, 2*len(groups)+2*n, s.last(), "a link and a group, or a link and an account; nothing else")
 }
 
 // closing closes a group with two accounts, the group first, and gives the ids.
@@ -126,7 +126,7 @@ func TestAClosedAccountIsToldToItsGroup(t *testing.T) {
 	require.Equal(t, []string{domain.EventAccountPositionRecorded, domain.EventAccountClosed}, eventTypes(cause))
 	require.Equal(t, "closure:process", told.Actor)
 	require.Equal(t, "record_account_closure", told.Command)
-	require.Equal(t, domain.DeriveID("record_account_closure", cause.ID), told.CommandID)
+	require.Equal(t, domain.DeriveID("record_account_closure", cause.ID, groupID), told.CommandID)
 	require.Equal(t, cause.ID, told.CausationID)
 	require.Equal(t, []string{cause.RequestID, cause.CorrelationID}, []string{told.RequestID, told.CorrelationID})
 	var event domain.AccountClosureRecorded
@@ -151,8 +151,9 @@ func TestDoingEverythingTwiceAddsNothing(t *testing.T) {
 	s.settle(first)
 	s.settle(rogue)
 	last := s.last()
-	// For each group: it, two accounts and their links, a position, three requests, a sale, two accounts told.
-	require.EqualValues(t, 12*len(groups), last)
+	// For each group: it and its link, two accounts and their links, a position, three requests, a sale, two accounts told to
+	// the group, and the group to its user.
+	require.EqualValues(t, 14*len(groups), last)
 
 	s.stop(first)
 	s.stop(rogue)

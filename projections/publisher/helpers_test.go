@@ -171,7 +171,9 @@ func (a *author) wanted() []place {
 	var places []place
 	for _, c := range a.all {
 		for i, e := range c.Events {
-			if _, ok := domain.PublishedType(e.Type); ok {
+			event, err := domain.DecodeEvent(e.Type, e.Version, e.Data)
+			require.NoError(a.t, err)
+			if _, ok := domain.PublishedType(domain.Kind(c.Aggregate), event); ok {
 				places = append(places, place{c.Sequence, i})
 			}
 		}

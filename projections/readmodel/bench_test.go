@@ -68,7 +68,7 @@ func (a *benchAccount) step(ctx context.Context, log *eventstore.Log) error {
 	case n%2 == 0:
 		events = []domain.Event{domain.AccountRenamed{Name: fmt.Sprint("bench ", n)}}
 	default:
-		events = []domain.Event{domain.PositionRecorded{ISIN: "IE00B4L5Y983", Quantity: "1", PendingSettlement: "0", Revision: int64(n)}}
+		events = []domain.Event{domain.PositionRecorded{ISIN: isin1, Quantity: "1", PendingSettlement: "0", Revision: int64(n)}}
 	}
 	raw, err := replay.Encode(domain.KindAccount, events)
 	if err != nil {

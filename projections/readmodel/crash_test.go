@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
@@ -176,7 +177,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 	caughtUp(t, w.log, fresh)
 	got, want := readSnapshot(t, path), readSnapshot(t, scratch)
 	want.check(t, w.log)
-	if got.position != want.position || len(got.rows) != len(want.rows) {
+	if got.position != want.position || !maps.Equal(got.rows, want.rows) {
 		t.Errorf("position %d with %d rows, from scratch %d with %d", got.position, len(got.rows), want.position, len(want.rows))
 	}
 	got.check(t, w.log)

@@ -43,6 +43,8 @@ type database struct {
 	// On the writing connection.
 	readCheckpoint, moveCheckpoint, putUser *sql.Stmt
 	put                                     map[listing]*sql.Stmt
+	putClosure, dropBlockers, putBlocker    *sql.Stmt
+	putOrder                                *sql.Stmt
 }
 
 // openDatabase opens a file that was created before, and checks it; errUnusable says what is wrong with it.
@@ -188,6 +190,8 @@ func (d *database) prepare(ctx context.Context) error {
 	for _, of := range listings() {
 		d.put[of] = prepared(putSQL(of))
 	}
+	d.putClosure, d.dropBlockers, d.putBlocker = prepared(putClosureSQL), prepared(dropBlockersSQL), prepared(putBlockerSQL)
+	d.putOrder = prepared(putOrderSQL)
 	return failed
 }
 

@@ -18,25 +18,32 @@ type row struct {
 	resource             any
 }
 
+// changes are what a run of commits has changed.
+type changes struct {
+	rows     []row
+	closings []closing
+	orders   []order // in the order of the log
+}
+
 // take brings a run of commits into the file. One that cannot be read is never skipped: what stands before it is written,
 // and its error returned, so that the follower comes again with it.
 func (m *Model) take(ctx context.Context, db *database, commits []eventstore.Recorded) error {
 	for len(commits) > 0 && commits[0].Sequence <= db.at.position {
 		commits = commits[1:]
 	}
-	rows, done, err := m.rows(ctx, commits)
+	changed, done, err := m.changes(ctx, commits)
 	if done > 0 {
 		last := commits[done-1]
-		if err := db.store(ctx, commits[0].Sequence, checkpoint{position: last.Sequence, hash: last.Hash}, rows); err != nil {
+		if err := db.store(ctx, commits[0].Sequence, checkpoint{position: last.Sequence, hash: last.Hash}, changed); err != nil {
 			return err
 		}
 	}
 	return err
 }
 
-// rows renders what the commits have changed; done is how many of them could be read. Of each aggregate only the state
+// changes renders what the commits have changed; done is how many of them could be read. Of each aggregate only the state
 // after its last commit counts: what is in between nobody could have seen.
-func (m *Model) rows(ctx context.Context, commits []eventstore.Recorded) (rows []row, done int, err error) {
+func (m *Model) changes(ctx context.Context, commits []eventstore.Recorded) (changed changes, done int, err error) {
 	after := map[domain.Ref]domain.Aggregate{}
 	var touched []domain.Ref // in the order of the log
 	created := map[domain.Ref][]string{}
@@ -53,18 +60,25 @@ func (m *Model) rows(ctx context.Context, commits []eventstore.Recorded) (rows [
 		}
 		after[ref] = state
 		for _, e := range events {
-			if report, ok := e.(domain.ReportCreated); ok {
-				created[ref] = append(created[ref], report.ReportID)
+			switch e := e.(type) {
+			case domain.ReportCreated:
+				created[ref] = append(created[ref], e.ReportID)
+			case domain.OrderPlaced:
+				changed.orders = append(changed.orders, order{clientID: c.ClientID, id: e.OrderID, accountID: c.AggregateID})
 			}
 		}
 	}
 	for _, ref := range touched {
-		rows = append(rows, render(after[ref], created[ref])...)
+		changed.rows = append(changed.rows, render(after[ref], created[ref])...)
+		if c, ok := closingOf(after[ref]); ok {
+			changed.closings = append(changed.closings, c)
+		}
 	}
-	return rows, done, err
+	return changed, done, err
 }
 
-// render gives the row of an aggregate, and those of the reports that it has got. What has not been opened is in no list.
+// render gives the row of an aggregate, and those of the reports that it has got. What has not been opened is in no list,
+// and there is no list of users.
 func render(state domain.Aggregate, reportIDs []string) []row {
 	if !state.Exists() {
 		return nil

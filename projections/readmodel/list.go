@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"closure/domain"
 )
@@ -28,6 +29,32 @@ func list[T any](ctx context.Context, m *Model, of listing, clientID, userID str
 	if err := check(page); err != nil {
 		return nil, 0, err
 	}
+	q := query{
+		list: string(of), count: countQuery(of, userID != ""), page: pageQuery(of, userID != "", page),
+		args: []any{clientID}, limit: page.Limit, offset: page.Offset,
+	}
+	if userID != "" {
+		q.args = append(q.args, userID)
+	}
+	return read(ctx, m, q, func(found *sql.Rows) (resource T, err error) {
+		var body []byte
+		if err := found.Scan(&body); err != nil {
+			return resource, err
+		}
+		return resource, json.Unmarshal(body, &resource)
+	})
+}
+
+// query is how a page is read, and the number of all. Both take the arguments, and the page then limit and offset.
+type query struct {
+	list          string // its name, for errors
+	count, page   string // SQL
+	args          []any
+	limit, offset int
+}
+
+// read reads a page and the number of all from one snapshot. scan makes an item of a row.
+func read[T any](ctx context.Context, m *Model, q query, scan func(*sql.Rows) (T, error)) ([]T, int, error) {
 	r := m.running.Load()
 	if r == nil {
 		return nil, 0, errNotRunning
@@ -35,41 +62,33 @@ func list[T any](ctx context.Context, m *Model, of listing, clientID, userID str
 	// Read-only transactions are deferred: they take no lock, and see what was there at their first SELECT.
 	tx, err := r.db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return nil, 0, fmt.Errorf("read model: list %s: %w", of, err)
+		return nil, 0, fmt.Errorf("read model: list %s: %w", q.list, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	where := []any{clientID}
-	if userID != "" {
-		where = append(where, userID)
-	}
 	var total int
-	if err := tx.QueryRowContext(ctx, countQuery(of, userID != ""), where...).Scan(&total); err != nil {
-		return nil, 0, fmt.Errorf("read model: count %s: %w", of, err)
+	if err := tx.QueryRowContext(ctx, q.count, q.args...).Scan(&total); err != nil {
+		return nil, 0, fmt.Errorf("read model: count %s: %w", q.list, err)
 	}
-	data, err := readPage[T](ctx, tx, pageQuery(of, userID != "", page), append(where, page.Limit, page.Offset))
+	data, err := readPage(ctx, tx, q, scan)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read model: list %s: %w", of, err)
+		return nil, 0, fmt.Errorf("read model: list %s: %w", q.list, err)
 	}
 	return data, total, nil
 }
 
-func readPage[T any](ctx context.Context, tx *sql.Tx, query string, args []any) ([]T, error) {
-	found, err := tx.QueryContext(ctx, query, args...)
+func readPage[T any](ctx context.Context, tx *sql.Tx, q query, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	found, err := tx.QueryContext(ctx, q.page, append(slices.Clone(q.args), q.limit, q.offset)...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = found.Close() }() // its error is that of Err below
 	data := []T{}
 	for found.Next() {
-		var body []byte
-		if err := found.Scan(&body); err != nil {
+		item, err := scan(found)
+		if err != nil {
 			return nil, err
 		}
-		var resource T
-		if err := json.Unmarshal(body, &resource); err != nil {
-			return nil, err
-		}
-		data = append(data, resource)
+		data = append(data, item)
 	}
 	return data, found.Err()
 }
@@ -77,20 +96,30 @@ func readPage[T any](ctx context.Context, tx *sql.Tx, query string, args []any) 
 // check refuses a page that cannot be. Whoever takes pages in from outside does so before; here it also keeps anything
 // but the known names out of the SQL.
 func check(p domain.Page) error {
-	refuse := func(format string, args ...any) error {
-		return &domain.Refusal{Kind: domain.Invalid, Detail: fmt.Sprintf(format, args...)}
+	if err := checkRange(p.Offset, p.Limit); err != nil {
+		return err
 	}
 	switch {
-	case p.Offset < 0:
-		return refuse("offset: must be 0 or more, got %d", p.Offset)
-	case p.Limit < 1 || p.Limit > domain.MaxLimit:
-		return refuse("limit: must be 1 to %d, got %d", domain.MaxLimit, p.Limit)
 	case p.Sort != domain.SortCreatedAt && p.Sort != domain.SortUpdatedAt && p.Sort != domain.SortID:
 		return refuse("sort: must be one of created_at, updated_at, id, got %s", domain.Quote(string(p.Sort)))
 	case p.Order != domain.Ascending && p.Order != domain.Descending:
 		return refuse("order: must be ASC or DESC, got %s", domain.Quote(string(p.Order)))
 	}
 	return nil
+}
+
+func checkRange(offset, limit int) error {
+	switch {
+	case offset < 0:
+		return refuse("offset: must be 0 or more, got %d", offset)
+	case limit < 1 || limit > domain.MaxLimit:
+		return refuse("limit: must be 1 to %d, got %d", domain.MaxLimit, limit)
+	}
+	return nil
+}
+
+func refuse(format string, args ...any) error {
+	return &domain.Refusal{Kind: domain.Invalid, Detail: fmt.Sprintf(format, args...)}
 }
 
 // countQuery takes the client, and the user.

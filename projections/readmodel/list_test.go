@@ -23,7 +23,7 @@ type lister[T any] func(ctx context.Context, clientID, userID string, page domai
 func checkList[T any](t *testing.T, name string, read lister[T], client, user string, want []T, key func(T) keys) {
 	t.Helper()
 	for _, sort := range []domain.Sort{domain.SortCreatedAt, domain.SortUpdatedAt, domain.SortID} {
-		for _, order := range []domain.Order{domain.Ascending, domain.Descending} {
+		for _, order := range []domain.SortOrder{domain.Ascending, domain.Descending} {
 			page := domain.Page{Sort: sort, Order: order}
 			slices.SortFunc(want, func(a, b T) int { return compare(page, key(a), key(b)) })
 			for _, size := range []int{1, 3, domain.MaxLimit} {
@@ -96,17 +96,33 @@ func populate(w *world, ann, bob, kim string) {
 			w.now = at
 		}
 	}
-	w.do(domain.KindAccount, opened[3], &domain.RecordPosition{ISIN: "IE00B4L5Y983", Quantity: "5", Revision: 1})
-	w.do(domain.KindAccount, opened[3], &domain.RequestAccountClosure{}) // stays CLOSING
+	w.placeOrder(opened[3], domain.Buy)
+	w.position(opened[3], isin1, "5", 1)
+	w.position(opened[3], isin2, "7", 1)
+	w.closeAccount(opened[3]) // stays CLOSING
+	w.do(domain.KindAccount, opened[3], &domain.RequestLiquidation{LiquidationID: uuid.NewString(), UserID: ann})
 	w.do(domain.KindAccount, opened[6], &domain.Lock{})
 	for _, account := range []int{1, 4, 7} {
-		w.closeAccount(joint, opened[account])
+		w.closeAccount(opened[account])
+		w.tellClosed(joint, opened[account])
 	}
 	w.closeGroup(joint)
 	for _, account := range []int{5, 2} {
-		w.closeAccount(child, opened[account])
+		w.closeAccount(opened[account])
+		w.tellClosed(child, opened[account])
 	}
 	w.closeGroup(child)
+	late(w, opened[1], joint)
+}
+
+// late brings what comes after CLOSED: a position that stays to be reconciled, and cash that is settled.
+func late(w *world, account, group string) {
+	w.t.Helper()
+	w.position(account, isin2, "1", 9)
+	w.do(domain.KindAccountGroup, group, &domain.RecordCashBalance{Currency: "EUR", Balance: "0.01", Revision: 1})
+	w.do(domain.KindAccountGroup, group, &domain.SettleReconciliation{
+		ReconciliationID: w.group(group).Reconciliations()[0].ID, Note: "paid out by hand",
+	})
 }
 
 // Every list, in every order, in pages, for a client and for each user: the same as the single resources say.
@@ -158,7 +174,7 @@ func TestListFollowsTheResource(t *testing.T) {
 		t.Errorf("after rename: %+v", renamed)
 	}
 	before := look()
-	w.do(domain.KindAccount, account, &domain.RecordPosition{ISIN: "IE00B4L5Y983", Quantity: "1", Revision: 1})
+	w.do(domain.KindAccount, account, &domain.RecordPosition{ISIN: isin1, Quantity: "1", Revision: 1})
 	if after := look(); !reflect.DeepEqual(after, before) {
 		t.Errorf("a fact changed the row: %+v, was %+v", after, before)
 	}
@@ -171,7 +187,7 @@ func TestListFollowsTheResource(t *testing.T) {
 		t.Errorf("after lock: %+v", locked)
 	}
 	w.do(domain.KindAccount, account, &domain.Unlock{})
-	w.do(domain.KindAccount, account, &domain.RecordPosition{ISIN: "IE00B4L5Y983", Quantity: "0", Revision: 2})
+	w.do(domain.KindAccount, account, &domain.RecordPosition{ISIN: isin1, Quantity: "0", Revision: 2})
 	if closed := look(); closed.Status != domain.StatusClosed {
 		t.Errorf("after the last position: %+v", closed)
 	}
@@ -212,14 +228,16 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// Without anything asked for: the first hundred by created_at.
+// Without anything asked for: the first hundred by created_at, and of closings by the time of the request.
 func TestDefaultPage(t *testing.T) {
 	w := newWorld(t)
 	m, _ := started(t, w.log, file(t))
 	group := w.openGroup(domain.Party{ID: uuid.NewString(), Type: domain.Owner})
 	var want []string
 	for i := range domain.DefaultLimit + 1 {
-		want = append(want, w.openAccount(group, fmt.Sprint(i)))
+		account := w.openAccount(group, fmt.Sprint(i))
+		w.closeAccount(account)
+		want = append(want, account)
 	}
 	caughtUp(t, w.log, m)
 	items, total, err := m.Accounts(testContext(t), w.client, "", domain.Page{})
@@ -232,6 +250,10 @@ func TestDefaultPage(t *testing.T) {
 	}
 	if !slices.Equal(got, want[:domain.DefaultLimit]) {
 		t.Errorf("got %d accounts %v, want the first %d of %v", len(got), got, domain.DefaultLimit, want)
+	}
+	closings, total, err := m.Closures(testContext(t), domain.ClosureQuery{})
+	if err != nil || total != len(want) || len(closings) != domain.DefaultLimit || closings[0].ID != want[0] {
+		t.Errorf("got %d closings of %d, %v; want the first %d of %d", len(closings), total, err, domain.DefaultLimit, len(want))
 	}
 }
 

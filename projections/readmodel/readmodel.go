@@ -1,5 +1,6 @@
 // Package readmodel keeps the lists of the API, in a SQLite file of its own: accounts, account groups and reports of a
-// client or of one of its users, sorted and in pages (CONTRACT: Lists).
+// client or of one of its users, sorted and in pages (CONTRACT: Lists); the closings, filtered by what operators ask for;
+// and which account an order is in.
 //
 // What it promises:
 //
@@ -10,6 +11,7 @@
 //   - A row is the resource as the domain renders it right after a commit: lists cannot say anything else than events and
 //     single reads do.
 //   - A list MAY lag behind the log; it MUST NOT show one client anything of another. A page and its total are of one moment.
+//     The one list of every client is that of the closings, for operators; OrderAccount does not lag.
 //
 // Each engine has a file of its own, and one Model at a time works on a file.
 package readmodel

@@ -4,13 +4,13 @@ import "fmt"
 
 // schemaVersion stands in the file (PRAGMA user_version); a file with another one is built anew. It MUST go up with any
 // change of the tables, of the JSON of a resource, or of what a commit does to a row.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // sortable is how times are stored: UTC at a fixed width, so that the order of the text is that of the times.
 const sortable = "2006-01-02T15:04:05.000000000Z"
 
 // schema is the file as it is created: for each list a table of resources, one table with whose lists they stand in
-// besides the client's, and how far the log is in it.
+// besides the client's, the closings with their blockers, which account an order is in, and how far the log is in it.
 func schema() []string {
 	statements := []string{
 		`CREATE TABLE checkpoint (
@@ -41,6 +41,8 @@ func schema() []string {
 			fmt.Sprintf(`CREATE INDEX %[1]s_updated_at ON %[1]s (client_id, updated_at, id)`, of),
 		)
 	}
+	statements = append(statements, closureSchema()...)
+	statements = append(statements, orderSchema()...)
 	return append(statements, fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion))
 }
 

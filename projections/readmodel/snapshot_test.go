@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"closure/domain"
 	"closure/eventstore"
@@ -45,6 +48,11 @@ func snapshotOf(t testing.TB, db *sql.DB) snapshot {
 	for _, table := range []string{"account", "account_group", "report"} {
 		s.read(t, tx, fmt.Sprintf(`SELECT '%s ' || id, client_id || ' ' || created_at || ' ' || updated_at || ' ' || body FROM %[1]s`, table))
 	}
+	s.read(t, tx, `SELECT 'closing of ' || kind || ' ' || id,
+		client_id || ' ' || requested_at || ' ' || status || ' ' || reconciliation || ' ' || body FROM closure`)
+	s.read(t, tx, `SELECT code || ' of ' || kind || ' ' || id,
+		client_id || ' ' || requested_at || ' ' || status || ' ' || reconciliation FROM closure_blocker`)
+	s.read(t, tx, `SELECT 'order ' || order_id || ' of ' || client_id, account_id FROM order_account`)
 	s.read(t, tx, `SELECT list || ' ' || id || ' of ' || user_id, client_id || ' ' || created_at || ' ' || updated_at FROM resource_user`)
 	return s
 }
@@ -132,12 +140,50 @@ func (s snapshot) put(t testing.TB, state domain.Aggregate, c eventstore.Recorde
 	switch a := state.(type) {
 	case *domain.Account:
 		add("account", a.ID, a.CreatedAt, a.UpdatedAt, a.Resource(), users(a.Users)...)
+		s.putClosing(t, a, c)
+		s.putOrders(t, c)
 	case *domain.AccountGroup:
 		add("account_group", a.ID, a.CreatedAt, a.UpdatedAt, a.Resource(), users(a.Users)...)
 		for _, user := range a.Users {
 			if report, ok := a.Report(a.ReportID(user.ID, domain.ReportAccountClosing)); ok {
 				add("report", report.ID, report.CreatedAt, report.CreatedAt, a.ReportResource(report), user.ID)
 			}
+		}
+		s.putClosing(t, a, c)
+	}
+}
+
+func (s snapshot) putClosing(t testing.TB, a domain.Closable, c eventstore.Recorded) {
+	t.Helper()
+	of := c.Aggregate + " " + c.AggregateID
+	maps.DeleteFunc(s.rows, func(key, _ string) bool {
+		return strings.HasSuffix(key, " of "+of) && !strings.HasPrefix(key, "closing")
+	})
+	if a.RequestedAt() == nil {
+		return
+	}
+	closure := a.Closure(domain.Outlook{Now: c.Time})
+	body, err := json.Marshal(closure)
+	require.NoError(t, err)
+	filters := fmt.Sprintf("%s %s %s %d", c.ClientID, a.RequestedAt().Format("2006-01-02T15:04:05.000000000Z"), a.Status(),
+		min(1, len(a.(interface {
+			Reconciliations() []domain.Reconciliation
+		}).Reconciliations())))
+	s.rows["closing of "+of] = filters + " " + string(body)
+	for _, b := range closure.Blockers {
+		s.rows[string(b.Code)+" of "+of] = filters
+	}
+}
+
+// putOrders adds the orders of a commit, unless the client had their ids before.
+func (s snapshot) putOrders(t testing.TB, c eventstore.Recorded) {
+	t.Helper()
+	events, err := replay.Events(c.Commit)
+	require.NoError(t, err)
+	for _, e := range events {
+		placed, ok := e.(domain.OrderPlaced)
+		if key := "order " + placed.OrderID + " of " + c.ClientID; ok && s.rows[key] == "" {
+			s.rows[key] = c.AggregateID
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// store writes rows and checkpoint in one transaction. first is the sequence of the first commit that the rows are of.
-func (d *database) store(ctx context.Context, first uint64, to checkpoint, rows []row) error {
+// store writes changes and checkpoint in one transaction. first is the sequence of the first commit that the changes are of.
+func (d *database) store(ctx context.Context, first uint64, to checkpoint, changed changes) error {
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -26,10 +26,8 @@ func (d *database) store(ctx context.Context, first uint64, to checkpoint, rows 
 	case at.position+1 < first:
 		return fmt.Errorf("the commits begin at %d, and the file ends at %d", first, at.position)
 	}
-	for _, r := range rows {
-		if err := d.putRow(ctx, tx, r); err != nil {
-			return fmt.Errorf("write %s %s: %w", r.of, r.id, err)
-		}
+	if err := d.putChanges(ctx, tx, changed); err != nil {
+		return err
 	}
 	if _, err := tx.StmtContext(ctx, d.moveCheckpoint).ExecContext(ctx, to.position, to.hash); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
@@ -38,6 +36,25 @@ func (d *database) store(ctx context.Context, first uint64, to checkpoint, rows 
 		return fmt.Errorf("commit: %w", err)
 	}
 	d.at = to
+	return nil
+}
+
+func (d *database) putChanges(ctx context.Context, tx *sql.Tx, changed changes) error {
+	for _, r := range changed.rows {
+		if err := d.putRow(ctx, tx, r); err != nil {
+			return fmt.Errorf("write %s %s: %w", r.of, r.id, err)
+		}
+	}
+	for _, c := range changed.closings {
+		if err := d.putClosing(ctx, tx, c); err != nil {
+			return fmt.Errorf("write the closing of %s %s: %w", c.kind, c.id, err)
+		}
+	}
+	for _, o := range changed.orders {
+		if _, err := tx.StmtContext(ctx, d.putOrder).ExecContext(ctx, o.clientID, o.id, o.accountID); err != nil {
+			return fmt.Errorf("write order %s: %w", o.id, err)
+		}
+	}
 	return nil
 }
 

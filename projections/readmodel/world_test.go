@@ -2,26 +2,32 @@ package readmodel_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"log/slog"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
 
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/embedded/embeddedtest"
-	"closure/handlers"
+	"closure/eventstore/replay"
 	"closure/projections/readmodel"
 )
 
 // patience is how long a test waits for what has to come.
 const patience = 20 * time.Second
+
+// Instruments that are held and traded.
+const (
+	isin1 = "IE00B4L5Y983"
+	isin2 = "DE000BASF111"
+)
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
@@ -30,15 +36,15 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// world is a log with an engine that writes it, and what was written.
+// world is a log that is written as the engine writes it, and what was written.
 type world struct {
 	t      testing.TB
 	url    string
 	log    *eventstore.Log
-	engine *handlers.Engine
 	client string
 	now    time.Time // of the next command; each one moves it on by a second
 
+	groupsOpened     int
 	accounts, groups map[string]string // id -> client
 	reports          map[string]string // id -> group
 }
@@ -51,45 +57,83 @@ func newWorld(t testing.TB) *world {
 		accounts: map[string]string{}, groups: map[string]string{}, reports: map[string]string{},
 	}
 	log, err := eventstore.Open(testContext(t), embeddedtest.Connect(t, server), eventstore.Config{})
-	if err != nil {
-		t.Fatalf("open the log: %v", err)
-	}
+	require.NoError(t, err, "open the log")
 	w.log = log
-	numbers, err := eventstore.NewCounter(testContext(t), log.JetStream(), eventstore.CounterConfig{Name: "numbers", First: 1_000_000, Block: 1000})
-	if err != nil {
-		t.Fatalf("open the counter: %v", err)
-	}
-	w.engine = handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers})
 	return w
 }
 
-// do executes a command that has to be accepted, and returns the sequence of its commit.
+// do decides a command on what the log has of its target, and appends what was decided: it has to be accepted. It returns
+// the sequence of the commit.
 func (w *world) do(kind domain.Kind, id string, p domain.Payload) uint64 {
 	w.t.Helper()
-	outcome, err := w.engine.Do(testContext(w.t), domain.Command{
-		Target: domain.Ref{Kind: kind, ID: id}, ID: uuid.NewString(), ClientID: w.client, Actor: "test", Time: w.now, Payload: p,
-	})
-	if err != nil || outcome.Result != handlers.Accepted {
-		w.t.Fatalf("%s %s %s: %v %v", p.CommandName(), kind, id, outcome, err)
+	c := domain.Command{
+		Target: domain.Ref{Kind: kind, ID: id}, ID: uuid.NewString(), ClientID: w.client, Actor: "test", Time: w.now.UTC(), Payload: p,
 	}
+	require.NoError(w.t, c.Validate())
+	state, head, err := replay.Latest(testContext(w.t), w.log, c.Target)
+	require.NoError(w.t, err)
+	events, err := state.Decide(c)
+	require.NoError(w.t, err, "%s %s %s", p.CommandName(), kind, id)
+	require.NotEmpty(w.t, events, "%s %s %s is unchanged", p.CommandName(), kind, id)
+	raw, err := replay.Encode(kind, events)
+	require.NoError(w.t, err)
+	recorded, err := w.log.Append(testContext(w.t), eventstore.Commit{
+		ID: uuid.NewString(), Aggregate: string(kind), AggregateID: id, ClientID: c.ClientID, Command: p.CommandName(), CommandID: c.ID,
+		Actor: c.Actor, Time: c.Time, Events: raw,
+	}, head)
+	require.NoError(w.t, err)
 	w.now = w.now.Add(time.Second)
-	return outcome.Sequence
+	return recorded.Sequence
 }
 
+func (w *world) state(kind domain.Kind, id string) domain.Aggregate {
+	w.t.Helper()
+	state, _, err := replay.Latest(testContext(w.t), w.log, domain.Ref{Kind: kind, ID: id})
+	require.NoError(w.t, err)
+	return state
+}
+
+// openGroup opens a group that its users were told of before, as far as they are not another client's: the model does not
+// rely on that.
 func (w *world) openGroup(users ...domain.Party) string {
 	w.t.Helper()
 	id := uuid.NewString()
-	w.do(domain.KindAccountGroup, id, &domain.OpenAccountGroup{Users: users, Type: "PERSONAL"})
-	w.groups[id] = w.client
+	w.openGroupAs(id, users...)
 	return id
+}
+
+func (w *world) openGroupAs(id string, users ...domain.Party) {
+	w.t.Helper()
+	w.groupsOpened++
+	open := domain.OpenAccountGroup{
+		Users: users, Type: "PERSONAL", SecuritiesAccountNumber: strconv.Itoa(1_000_000 + w.groupsOpened),
+	}
+	at := w.now
+	for _, user := range users {
+		if client := w.state(domain.KindUser, user.ID).Client(); client == "" || client == w.client {
+			w.do(domain.KindUser, user.ID, &domain.LinkGroup{AccountGroupID: id, Open: open})
+		}
+	}
+	w.now = at
+	w.do(domain.KindAccountGroup, id, &open)
+	w.groups[id] = w.client
 }
 
 func (w *world) openAccount(group, name string) string {
 	w.t.Helper()
 	id := uuid.NewString()
-	w.do(domain.KindAccount, id, &domain.OpenAccount{AccountGroupID: group, Type: domain.Trading, Name: name})
-	w.accounts[id] = w.client
+	w.openAccountAs(id, group, name)
 	return id
+}
+
+func (w *world) openAccountAs(id, group, name string) {
+	w.t.Helper()
+	at := w.now
+	w.do(domain.KindAccountGroup, group, &domain.LinkAccount{AccountID: id, Type: domain.Trading, Name: name})
+	w.now = at
+	link, _ := w.group(group).Link(id)
+	w.do(domain.KindAccount, id, &domain.OpenAccount{AccountGroupID: group, Type: domain.Trading, Name: name, Link: &link})
+	w.accounts[id] = w.client
 }
 
 func (w *world) rename(account, name string) uint64 {
@@ -97,20 +141,41 @@ func (w *world) rename(account, name string) uint64 {
 	return w.do(domain.KindAccount, account, &domain.RenameAccount{Name: name})
 }
 
-// closeAccount closes an account that nothing blocks, and tells its group.
-func (w *world) closeAccount(group, account string) {
+func (w *world) position(account, isin string, quantity domain.Decimal, revision int64) {
 	w.t.Helper()
-	at := w.now
-	w.do(domain.KindAccount, account, &domain.RequestAccountClosure{})
-	w.do(domain.KindAccountGroup, group, &domain.RecordAccountClosure{AccountID: account, ClosedAt: at})
+	w.do(domain.KindAccount, account, &domain.RecordPosition{ISIN: isin, Quantity: quantity, Revision: revision})
 }
 
-// closeGroup closes a group without open accounts, and records the reports of its owners.
+// placeOrder places an order of the account's first user, and returns its id.
+func (w *world) placeOrder(account string, side domain.OrderSide) string {
+	w.t.Helper()
+	id := uuid.NewString()
+	w.do(domain.KindAccount, account, &domain.PlaceOrder{OrderID: id, Side: side, ISIN: isin1, Quantity: "1"})
+	return id
+}
+
+func (w *world) closeAccount(account string) {
+	w.t.Helper()
+	w.do(domain.KindAccount, account, &domain.RequestAccountClosure{})
+}
+
+// tellClosed tells a group that its account is CLOSED.
+func (w *world) tellClosed(group, account string) {
+	w.t.Helper()
+	at := w.account(account).ClosedAt()
+	require.NotNil(w.t, at, "the account is not CLOSED")
+	w.do(domain.KindAccountGroup, group, &domain.RecordAccountClosure{AccountID: account, ClosedAt: *at})
+}
+
+// closeGroup closes a group without open accounts, records the reports of its owners, and tells its users.
 func (w *world) closeGroup(group string) {
 	w.t.Helper()
 	w.do(domain.KindAccountGroup, group, &domain.RequestAccountGroupClosure{ClosureReason: "user_initiated"})
 	g := w.group(group)
 	for _, user := range g.Users {
+		if w.state(domain.KindUser, user.ID).Client() == w.client {
+			w.do(domain.KindUser, user.ID, &domain.RecordGroupClosure{AccountGroupID: group, ClosedAt: *g.ClosedAt()})
+		}
 		if !user.Owns() {
 			continue
 		}
@@ -124,87 +189,12 @@ func (w *world) closeGroup(group string) {
 
 func (w *world) account(id string) *domain.Account {
 	w.t.Helper()
-	a, err := w.engine.Account(testContext(w.t), w.accounts[id], id)
-	if err != nil {
-		w.t.Fatalf("account %s: %v", id, err)
-	}
-	return a
+	return w.state(domain.KindAccount, id).(*domain.Account)
 }
 
 func (w *world) group(id string) *domain.AccountGroup {
 	w.t.Helper()
-	g, err := w.engine.AccountGroup(testContext(w.t), w.groups[id], id)
-	if err != nil {
-		w.t.Fatalf("account group %s: %v", id, err)
-	}
-	return g
-}
-
-// The lists as they have to be, unsorted, from the engine's own reads of single resources.
-
-func (w *world) wantAccounts(client, user string) []domain.AccountResource {
-	want := []domain.AccountResource{}
-	for id, of := range w.accounts {
-		if r := w.account(id).Resource(); of == client && (user == "" || has(r.Users, user)) {
-			want = append(want, r)
-		}
-	}
-	return want
-}
-
-func (w *world) wantGroups(client, user string) []domain.AccountGroupResource {
-	want := []domain.AccountGroupResource{}
-	for id, of := range w.groups {
-		if r := w.group(id).Resource(); of == client && (user == "" || has(r.Users, user)) {
-			want = append(want, r)
-		}
-	}
-	return want
-}
-
-func (w *world) wantReports(client, user string) []domain.ReportResource {
-	want := []domain.ReportResource{}
-	for id, group := range w.reports {
-		g := w.group(group)
-		report, ok := g.Report(id)
-		if !ok {
-			w.t.Fatalf("the group %s has no report %s", group, id)
-		}
-		if r := g.ReportResource(report); w.groups[group] == client && (user == "" || r.UserID == user) {
-			want = append(want, r)
-		}
-	}
-	return want
-}
-
-func has(parties []domain.Party, user string) bool {
-	return slices.ContainsFunc(parties, func(p domain.Party) bool { return p.ID == user })
-}
-
-// keys are the members by which lists are sorted.
-type keys struct {
-	id               string
-	created, updated time.Time
-}
-
-func accountKeys(r domain.AccountResource) keys    { return keys{r.ID, r.CreatedAt, r.UpdatedAt} }
-func groupKeys(r domain.AccountGroupResource) keys { return keys{r.ID, r.CreatedAt, r.UpdatedAt} }
-func reportKeys(r domain.ReportResource) keys      { return keys{r.ID, r.CreatedAt, r.CreatedAt} }
-
-// compare is the order of the contract: the member, then the id; DESC turns both round.
-func compare(p domain.Page, a, b keys) int {
-	c := 0
-	switch p.Sort {
-	case domain.SortCreatedAt:
-		c = a.created.Compare(b.created)
-	case domain.SortUpdatedAt:
-		c = a.updated.Compare(b.updated)
-	}
-	c = cmp.Or(c, cmp.Compare(a.id, b.id))
-	if p.Order == domain.Descending {
-		return -c
-	}
-	return c
+	return w.state(domain.KindAccountGroup, id).(*domain.AccountGroup)
 }
 
 // started gives a running model on a file in a folder of the test; it stops with the test.

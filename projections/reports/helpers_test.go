@@ -184,18 +184,21 @@ func (c *closing) close() {
 }
 
 // closed is the commit that closed the group.
-func (c *closing) closed() eventstore.Recorded {
+func (c *closing) closed() eventstore.Recorded { return c.commit(domain.EventGroupClosed) }
+
+// commit is the one of the group that holds an event of a type.
+func (c *closing) commit(event string) eventstore.Recorded {
 	c.a.t.Helper()
 	commits, err := c.a.log.Load(testContext(c.a.t), string(domain.KindAccountGroup), c.group, 0)
 	require.NoError(c.a.t, err)
 	for _, commit := range commits {
 		for _, e := range commit.Events {
-			if e.Type == domain.EventGroupClosed {
+			if e.Type == event {
 				return commit
 			}
 		}
 	}
-	require.FailNow(c.a.t, "the group is not closed")
+	require.FailNow(c.a.t, "the group has no "+event)
 	return eventstore.Recorded{}
 }
 

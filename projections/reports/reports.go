@@ -1,7 +1,8 @@
-// Package reports makes the reports of closed account groups: one PDF of type ACCOUNT_CLOSING for each owner. The PDF is
-// kept in an object store, and the group records that the report was created; only then it is published and readable.
+// Package reports makes the reports of closed account groups, each as one PDF for each owner: ACCOUNT_CLOSING when the group
+// is closed, and ANNUAL_TAX_STATEMENT when the group is asked for that. The PDF is kept in an object store, and the group
+// records that the report was created; only then it is published and readable.
 //
-// What a report says is folded from the log up to the commit that closed the group, and the same log gives the same bytes.
+// What a report says is folded from the log up to the commit that it is made for, and the same log gives the same bytes.
 // Its id derives from group, user and type. So a report that is made twice, after a crash or by two engines, is one report.
 package reports
 
@@ -82,75 +83,94 @@ func (s *Service) Stop(ctx context.Context) error { return s.follower.Stop(ctx) 
 // Position is the last commit up to which all reports are made, as far as this instance knows.
 func (s *Service) Position() uint64 { return s.follower.Position() }
 
+// WaitFor waits until the reports that follow from the commit with the sequence, and from all before it, are made.
+func (s *Service) WaitFor(ctx context.Context, seq uint64) error { return s.follower.WaitFor(ctx, seq) }
+
 // Lag is how many commits of the log are not yet looked at.
 func (s *Service) Lag(ctx context.Context) (uint64, error) { return s.follower.Lag(ctx) }
+
+// kind is a type of report, with how its content is read from the log up to the commit that it is made for.
+type kind struct {
+	name domain.ReportType
+	read func(*Service, context.Context, eventstore.Recorded) (statement.Report, error)
+}
+
+// kinds tells by its event which report is made for a commit.
+var kinds = map[string]kind{
+	domain.EventGroupClosed:                {domain.ReportAccountClosing, (*Service).readClosing},
+	domain.EventGroupTaxStatementRequested: {domain.ReportAnnualTaxStatement, (*Service).readTax},
+}
 
 func (s *Service) handle(ctx context.Context, commits []eventstore.Recorded) error {
 	for _, c := range commits {
 		for _, e := range c.Events {
-			if e.Type != domain.EventGroupClosed {
+			k, ok := kinds[e.Type]
+			if !ok {
 				continue
 			}
-			if err := s.make(ctx, c); err != nil {
-				return fmt.Errorf("reports of account group %s: %w", c.AggregateID, err)
+			if err := s.make(ctx, k, c); err != nil {
+				return fmt.Errorf("%s of account group %s: %w", k.name, c.AggregateID, err)
 			}
 		}
 	}
 	return nil
 }
 
-// make makes what is missing of the reports of a group that the commit closed.
-func (s *Service) make(ctx context.Context, closing eventstore.Recorded) error {
-	ref := domain.Ref{Kind: domain.KindAccountGroup, ID: closing.AggregateID}
+// make makes what is missing of the owners' copies of a report, for the commit that holds its event.
+func (s *Service) make(ctx context.Context, k kind, cause eventstore.Recorded) error {
+	ref := domain.Ref{Kind: domain.KindAccountGroup, ID: cause.AggregateID}
 	// All that the log has: with a replica that does not know the group yet, there would be nobody to make a report for.
 	state, head, err := replay.Latest(ctx, s.cfg.Log, ref)
 	if err != nil {
 		return err
 	}
-	if head.Sequence < closing.Sequence {
-		return fmt.Errorf("%w: the group is seen up to sequence %d, and closed at %d", eventstore.ErrUnavailable, head.Sequence, closing.Sequence)
+	if head.Sequence < cause.Sequence {
+		return fmt.Errorf("%w: the group is seen up to sequence %d, and the report is made for %d",
+			eventstore.ErrUnavailable, head.Sequence, cause.Sequence)
 	}
 	group := state.(*domain.AccountGroup)
-	var content *statement.Statement
+	var content statement.Report
 	for _, user := range group.Users {
-		id := group.ReportID(user.ID, domain.ReportAccountClosing)
-		if _, made := group.Report(id); made || !user.Owns() {
+		id := group.ReportID(user.ID, k.name)
+		if _, exists := group.Report(id); exists || !user.Owns() {
 			continue
 		}
 		if content == nil {
-			if content, err = s.read(ctx, closing); err != nil {
+			if content, err = k.read(s, ctx, cause); err != nil {
 				return err
 			}
 		}
-		content.ReportID, content.Owner = id, party(user)
-		if err := s.makeOne(ctx, closing, *content); err != nil {
-			return err
+		content.Address(id, party(user))
+		record := domain.RecordReport{ReportID: id, UserID: user.ID, Type: k.name}
+		if err := s.makeOne(ctx, cause, content, record); err != nil {
+			return fmt.Errorf("report %s: %w", id, err)
 		}
 	}
 	return nil
 }
 
 // makeOne stores the PDF first and records it then: a report that is announced can be read.
-func (s *Service) makeOne(ctx context.Context, closing eventstore.Recorded, content statement.Statement) error {
+func (s *Service) makeOne(
+	ctx context.Context, cause eventstore.Recorded, content statement.Report, record domain.RecordReport,
+) error {
 	pdf, err := statement.Render(content)
 	if err != nil {
-		return fmt.Errorf("report %s: %w", content.ReportID, err)
+		return err
 	}
-	sum, err := s.store(ctx, object{id: content.ReportID, clientID: closing.ClientID, groupID: closing.AggregateID}, pdf)
+	sum, err := s.store(ctx, object{id: record.ReportID, clientID: cause.ClientID, groupID: cause.AggregateID}, pdf)
 	if err != nil {
-		return fmt.Errorf("report %s: %w", content.ReportID, err)
+		return err
 	}
+	record.SHA256, record.Size = sum, len(pdf)
 	return s.cfg.Do(ctx, domain.Command{
-		Target:        domain.Ref{Kind: domain.KindAccountGroup, ID: closing.AggregateID},
-		ID:            domain.DeriveID("record_report", content.ReportID),
-		ClientID:      closing.ClientID,
+		Target:        domain.Ref{Kind: domain.KindAccountGroup, ID: cause.AggregateID},
+		ID:            domain.DeriveID("record_report", record.ReportID),
+		ClientID:      cause.ClientID,
 		Actor:         actor,
-		RequestID:     closing.RequestID,
-		CorrelationID: closing.CorrelationID,
-		CausationID:   closing.ID,
-		Payload: &domain.RecordReport{
-			ReportID: content.ReportID, UserID: content.Owner.ID, Type: domain.ReportAccountClosing, SHA256: sum, Size: len(pdf),
-		},
+		RequestID:     cause.RequestID,
+		CorrelationID: cause.CorrelationID,
+		CausationID:   cause.ID,
+		Payload:       &record,
 	})
 }
 

@@ -75,7 +75,7 @@ func TestMadeTwiceIsOneReport(t *testing.T) {
 	require.Equal(t, last, a.last())
 	require.Equal(t, object, a.object(again, c.report(owner)))
 	require.Equal(t, before, again.mustPDF(t, c.report(owner)))
-	require.Equal(t, before, a.render(again, c, owner), "the same log gives the same bytes")
+	require.Equal(t, before, a.render(again, c, domain.EventGroupClosed, owner), "the same log gives the same bytes")
 	lag, err := again.Lag(testContext(t))
 	require.NoError(t, err)
 	require.Zero(t, lag)
@@ -89,17 +89,17 @@ func (a *author) object(s *Service, id string) string {
 	return info.NUID
 }
 
-// render prints a report from the log as it is now.
-func (a *author) render(s *Service, c *closing, user string) []byte {
+// render prints a user's copy of a report from the log as it is now.
+func (a *author) render(s *Service, c *closing, event, user string) []byte {
 	a.t.Helper()
-	content, err := s.read(testContext(a.t), c.closed())
+	content, err := kinds[event].read(s, testContext(a.t), c.commit(event))
 	require.NoError(a.t, err)
 	for _, u := range c.state().Users {
 		if u.ID == user {
-			content.ReportID, content.Owner = c.report(user), party(u)
+			content.Address(domain.NewAccountGroup(c.group).ReportID(user, kinds[event].name), party(u))
 		}
 	}
-	file, err := statement.Render(*content)
+	file, err := statement.Render(content)
 	require.NoError(a.t, err)
 	return file
 }
@@ -112,7 +112,7 @@ func TestACrashBetweenTheObjectAndTheRecord(t *testing.T) {
 	c.close()
 	crashed := a.service()
 	id := c.report(owner)
-	_, err := crashed.store(testContext(t), object{id: id, clientID: someClient, groupID: c.group}, a.render(crashed, c, owner))
+	_, err := crashed.store(testContext(t), object{id: id, clientID: someClient, groupID: c.group}, a.render(crashed, c, domain.EventGroupClosed, owner))
 	require.NoError(t, err)
 	stored := a.object(crashed, id)
 	// Not recorded: for clients it is not there.
@@ -129,7 +129,7 @@ func TestACrashBetweenTheObjectAndTheRecord(t *testing.T) {
 	require.Len(t, c.records(), 2)
 	require.Equal(t, stored, a.object(s, id), "stored again, and the bytes were there")
 	s.mustPDF(t, id)
-	require.Equal(t, a.render(s, c, child), s.mustPDF(t, c.report(child)), "what is recorded is what is stored")
+	require.Equal(t, a.render(s, c, domain.EventGroupClosed, child), s.mustPDF(t, c.report(child)), "what is recorded is what is stored")
 }
 
 // Several services at once, as when one was paused and wakes up, make one report.
@@ -164,10 +164,10 @@ func TestWhatIsNotYetSeenIsNotSkipped(t *testing.T) {
 	s := a.service()
 	ahead := c.closed()
 	ahead.Sequence = a.last() + 1
-	require.ErrorIs(t, s.make(testContext(t), ahead), eventstore.ErrUnavailable)
+	require.ErrorIs(t, s.make(testContext(t), kinds[domain.EventGroupClosed], ahead), eventstore.ErrUnavailable)
 	unseen := c.closed()
 	unseen.AggregateID = uuid.NewString()
-	require.ErrorIs(t, s.make(testContext(t), unseen), eventstore.ErrUnavailable)
+	require.ErrorIs(t, s.make(testContext(t), kinds[domain.EventGroupClosed], unseen), eventstore.ErrUnavailable)
 	require.Empty(t, c.records())
 }
 

@@ -37,9 +37,10 @@ const (
 	dust  = 0.000_000_000_5
 )
 
-// document is a statement in the making.
+// document is a report in the making.
 type document struct {
-	data     Statement
+	report   Report
+	cover    *Cover // the report's
 	printer  printer
 	flow     flow
 	look     look
@@ -74,13 +75,14 @@ func newLook() look {
 	}
 }
 
-func newDocument(s Statement) (*document, error) {
+func newDocument(r Report) (*document, error) {
 	regular, bold, err := faces()
 	if err != nil {
 		return nil, err
 	}
-	d := &document{data: s, printer: printer{regular: regular, bold: bold}, look: newLook()}
-	d.footLeft = d.printer.text(fmt.Sprintf("Report %s for %s %s. All times are in UTC.", s.ReportID, s.Owner.Type, s.Owner.ID))
+	c := r.cover()
+	d := &document{report: r, cover: c, printer: printer{regular: regular, bold: bold}, look: newLook()}
+	d.footLeft = d.printer.text(fmt.Sprintf("Report %s for %s %s. All times are in UTC.", c.ReportID, c.Owner.Type, c.Owner.ID))
 	d.flow = flow{
 		height:  pageHeight - topMargin - bottomMargin - 2*slack - sum(d.foot(1, 1)),
 		running: d.runningHead(),
@@ -93,8 +95,8 @@ const footWidth = 150
 
 // runningHead stands at the top of every page but the first.
 func (d *document) runningHead() []band {
-	name := d.cell(70, d.look.head, "Account closing statement")
-	group := d.cell(contentWidth-70, d.look.label, "Account group "+d.printer.text(d.data.Group.ID))
+	name := d.cell(70, d.look.head, d.report.words().name)
+	group := d.cell(contentWidth-70, d.look.label, "Account group "+d.printer.text(d.cover.Group.ID))
 	group.right = true
 	name.pad.bottom, group.pad.bottom = 1, 1
 	return append(bands(d.look.rule, name, group), space(5))
@@ -142,7 +144,7 @@ var writerDefaults sync.Mutex
 // it writes the present time as the modification date unless given one. maroto hands on neither setting, but a new writer
 // takes both from the package defaults, so they are set for the moment that it is made. The lock keeps two documents apart.
 func (d *document) newMaroto() core.Maroto {
-	created := d.data.CreatedAt.UTC()
+	created, w := d.cover.CreatedAt.UTC(), d.report.words()
 	cfg := config.NewBuilder().
 		WithPageSize(pagesize.A4).
 		WithLeftMargin(sideMargin).WithRightMargin(sideMargin).
@@ -151,8 +153,8 @@ func (d *document) newMaroto() core.Maroto {
 		WithCompression(true).
 		WithCustomFonts(fontFiles()).
 		WithDefaultFont(&props.Font{Family: family, Size: d.look.value.size, Color: d.look.value.color}).
-		WithTitle(d.printer.text("Account closing statement "+d.data.ReportID), true).
-		WithSubject(d.printer.text("ACCOUNT_CLOSING of account group "+d.data.Group.ID), true).
+		WithTitle(d.printer.text(w.name+" "+d.cover.ReportID), true).
+		WithSubject(d.printer.text(w.kind+" of account group "+d.cover.Group.ID), true).
 		WithCreator("closure", true).
 		WithCreationDate(created).
 		Build()
@@ -187,9 +189,14 @@ func (d *document) cell(width float64, look style, texts ...string) cell {
 
 // lines wraps texts that are ready for print into lines of at most width millimetres.
 func (d *document) lines(width float64, look style, texts ...string) []line {
+	return d.wrap(width, look, breaks, texts...)
+}
+
+// wrap is lines with the characters, beside the blank, after which a line may end.
+func (d *document) wrap(width float64, look style, after string, texts ...string) []line {
 	var out []line
 	for _, text := range texts {
-		for _, l := range d.face(look).wrap(text, toEm(width, look.size), breaks) {
+		for _, l := range d.face(look).wrap(text, toEm(width, look.size), after) {
 			out = append(out, d.line(l, look))
 		}
 	}

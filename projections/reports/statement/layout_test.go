@@ -69,7 +69,7 @@ func TestNothingLeavesItsPlace(t *testing.T) {
 		s.Fees = append(s.Fees, Fee{ID: "dddddddd-dddd-dddd-dddd-dddddddddddd", At: noon, Status: "PROCESSING", Amount: d, Currency: "WWW"})
 		s.Withdrawals = append(s.Withdrawals, Withdrawal{ID: wide, At: noon, Status: wide, Amount: d, Currency: wide})
 	}
-	s.Group.RequestedBy, s.Group.Reason, s.Group.SecuritiesAccountNumber = wide, wide, "999999999999"
+	s.RequestedBy, s.Reason, s.Group.SecuritiesAccountNumber = wide, wide, "999999999999"
 	s.Group.TaxResidencies = slices.Repeat([]string{"WW"}, 60)
 	s.Group.Users = slices.Repeat([]Party{{ID: "dddddddd-dddd-dddd-dddd-dddddddddddd", Type: "GUARDIAN"}}, 10)
 	file := render(t, s)

@@ -39,9 +39,9 @@ func (s sheet) text() string {
 	return b.String()
 }
 
-func render(t testing.TB, s Statement) []byte {
+func render(t testing.TB, s Closing) []byte {
 	t.Helper()
-	file, err := Render(s)
+	file, err := Render(&s)
 	require.NoError(t, err)
 	return file
 }
@@ -186,17 +186,24 @@ const (
 	groupID  = "d4a2c7e8-91b3-4c55-a3f6-0c1e2d3f4a5b"
 )
 
-// sample is a statement with something in every section.
-func sample() Statement {
-	announced := noon.Add(-30 * 24 * time.Hour)
-	return Statement{
+// someCover is that of a report on a group with two owners.
+func someCover() Cover {
+	return Cover{
 		ReportID: reportID, Owner: Party{ID: ownerID, Type: "OWNER"}, CreatedAt: noon,
 		Group: Group{
 			ID: groupID, Type: "CHILD", SecuritiesAccountNumber: "1234567890", Domicile: "DE", TaxResidencies: []string{"DE", "AT"},
 			Users:    []Party{{ID: ownerID, Type: "OWNER"}, {ID: childID, Type: "CHILD"}},
-			OpenedAt: noon.AddDate(-2, 0, 0), ClosingRequestedAt: noon.AddDate(0, 0, -3), ClosedAt: noon.Add(-time.Minute),
-			Reason: "user_initiated", RequestedBy: "customer service", AnnouncedAt: &announced,
+			OpenedAt: noon.AddDate(-2, 0, 0), ClosedAt: noon.Add(-time.Minute),
 		},
+	}
+}
+
+// sample is a closing statement with something in every section.
+func sample() Closing {
+	announced := noon.Add(-30 * 24 * time.Hour)
+	return Closing{
+		Cover:       someCover(),
+		RequestedAt: noon.AddDate(0, 0, -3), Reason: "user_initiated", RequestedBy: "customer service", AnnouncedAt: &announced,
 		Accounts: []Account{
 			account(1, "Depot", PositionMovement{ISIN: "DE0007164600", At: noon.Add(-5 * time.Hour), From: "12.5", To: "2.25"},
 				PositionMovement{ISIN: "DE0007164600", At: noon.Add(-4 * time.Hour), From: "2.25", To: "0", SoldOut: true}),

@@ -59,7 +59,7 @@ func TestRenderSaysAllThatItIsGiven(t *testing.T) {
 }
 
 func TestRenderSaysWhatIsMissing(t *testing.T) {
-	s := Statement{ReportID: reportID, Owner: Party{ID: ownerID, Type: "CHILD"}, CreatedAt: noon, Group: Group{ID: groupID}}
+	s := Closing{Cover: Cover{ReportID: reportID, Owner: Party{ID: ownerID, Type: "CHILD"}, CreatedAt: noon, Group: Group{ID: groupID}}}
 	text := all(read(t, render(t, s)))
 	for _, sentence := range []string{
 		"Prepared for child\n", "The account group had no account.\n", "No cash movement was recorded.\n", "No fee was collected.\n",
@@ -110,7 +110,7 @@ func TestRenderIsDeterministic(t *testing.T) {
 			if i%3 == 0 {
 				other.CreatedAt = other.CreatedAt.Add(time.Hour)
 			}
-			files[i], _ = Render(other)
+			files[i], _ = Render(&other)
 		})
 	}
 	group.Wait()
@@ -126,15 +126,15 @@ func TestRenderIsDeterministic(t *testing.T) {
 }
 
 func TestRenderRefusesWhatItCannotState(t *testing.T) {
-	for field, spoil := range map[string]func(*Statement){
-		"ReportID":  func(s *Statement) { s.ReportID = "" },
-		"Owner.ID":  func(s *Statement) { s.Owner.ID = "" },
-		"Group.ID":  func(s *Statement) { s.Group.ID = "" },
-		"CreatedAt": func(s *Statement) { s.CreatedAt = time.Time{} },
+	for field, spoil := range map[string]func(*Closing){
+		"ReportID":  func(s *Closing) { s.ReportID = "" },
+		"Owner.ID":  func(s *Closing) { s.Owner.ID = "" },
+		"Group.ID":  func(s *Closing) { s.Group.ID = "" },
+		"CreatedAt": func(s *Closing) { s.CreatedAt = time.Time{} },
 	} {
 		s := sample()
 		spoil(&s)
-		file, err := Render(s)
+		file, err := Render(&s)
 		assert.Nil(t, file)
 		assert.ErrorIs(t, err, ErrInvalid)
 		assert.ErrorContains(t, err, field)
@@ -148,13 +148,13 @@ func TestRenderTakesAnyText(t *testing.T) {
 		kinds := rapid.OneOf(rapid.StringN(0, 120, -1), rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 20), func(b []byte) string { return string(b) }))
 		word := func() string { return kinds.Draw(rt, "text") }
 		s := sample()
-		s.ReportID, s.Owner.Type, s.Group.RequestedBy, s.Group.Reason = "r"+word(), word(), word(), word()
+		s.ReportID, s.Owner.Type, s.RequestedBy, s.Reason = "r"+word(), word(), word(), word()
 		s.Group.TaxResidencies = []string{word(), word()}
 		s.Accounts[0].Name, s.Accounts[0].Positions[0].ISIN = word(), word()
 		s.Accounts[0].Positions[0].From = word()
 		s.Cash[0].BalanceAfter, s.Cash[0].Currency = word(), word()
 		s.Fees[0].ID, s.Withdrawals[0].Status = word(), word()
-		file, err := Render(s)
+		file, err := Render(&s)
 		if err != nil {
 			rt.Fatal(err)
 		}

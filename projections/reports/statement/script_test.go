@@ -107,7 +107,7 @@ func TestCharactersThatTheFontLacks(t *testing.T) {
 	s.Accounts[0].Name = "漢字 and 漢 \U0001F600 \u16A0 end"
 	s.Accounts[1].Name = "ᲡᲐᲥᲐᲠᲗᲕᲔᲚᲝ" // Georgian capitals, of Unicode 11
 	s.Fees[0].Status = "字"
-	s.Group.RequestedBy = "line\nfeed \u2028 soft\u00ADhyphen bad\xff"
+	s.RequestedBy = "line\nfeed \u2028 soft\u00ADhyphen bad\xff"
 	text := all(read(t, render(t, s)))
 
 	assert.Contains(t, text, "Account 1 – \uFFFD\uFFFD and \uFFFD \uFFFD \uFFFD end\n")

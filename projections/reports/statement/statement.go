@@ -1,9 +1,13 @@
-// Package statement prints the account closing statement: the PDF of the report type ACCOUNT_CLOSING that each owner of a
-// closed account group receives, with the accounts, the positions sold and when, cash, fees, withdrawals, dates and reason.
+// Package statement prints the reports of a closed account group as PDF: the account closing statement (a Closing), and the
+// annual tax statement (a Tax). Each owner of the group receives a copy of each.
 //
-// It is a pure function from data to bytes. It reads no clock, no file and no network, and the same Statement gives the same
+// It is a pure function from data to bytes. It reads no clock, no file and no network, and the same data gives the same
 // bytes from the same build of the program (compression belongs to the Go release), so a retry after a crash stores the same
-// object again. Render may be called from several goroutines at once.
+// object again. Render may be called from several goroutines at once, each with a Report of its own.
+//
+// Nothing is looked up, computed or sorted here: lists are printed in the order given, times in UTC to the second, and
+// decimals digit for digit as they were recorded (at most 38 digits, 27 of them decimals). Empty strings and zero times are
+// printed as a dash.
 package statement
 
 import (
@@ -12,23 +16,37 @@ import (
 	"time"
 )
 
-// ErrInvalid reports a Statement without a report id, an owner, a group or a creation time. The caller has a bug: the same
-// Statement fails again, so do not retry it.
+// ErrInvalid reports a Report without a report id, an owner, a group, a creation time or what else it requires. The caller
+// has a bug: the same Report fails again, so do not retry it.
 var ErrInvalid = errors.New("statement: invalid")
 
-// Statement is all that one document says. Nothing is looked up, computed or sorted: lists are printed in the order given,
-// times in UTC to the second, and decimals digit for digit as they were recorded (at most 38 digits, 27 of them decimals).
-// Empty strings and zero times are printed as a dash.
-type Statement struct {
-	ReportID    string    // required
-	Owner       Party     // required: whom this copy is for, type OWNER or CHILD
-	CreatedAt   time.Time // required: it is also the creation and the modification date in the file
-	Group       Group
-	Accounts    []Account
-	Cash        []CashMovement
-	Fees        []Fee
-	Withdrawals []Withdrawal
+// Report is all that one document says: a *Closing or a *Tax.
+type Report interface {
+	// Address makes it the copy of one owner, under its own id.
+	Address(reportID string, owner Party)
+
+	cover() *Cover
+	words() words
+	// required lists what this kind of report requires beside its cover.
+	required() []requirement
+	// groupFields are the lines of the section on the group, without its users.
+	groupFields() [][]field
+	// sections prints what comes after the group.
+	sections(*document)
 }
+
+// Cover is what every report states: which one it is, for whom, and of which group.
+type Cover struct {
+	ReportID  string    // required
+	Owner     Party     // required: whom this copy is for, type OWNER or CHILD
+	CreatedAt time.Time // required: it is also the creation and the modification date in the file
+	Group     Group
+}
+
+// Address makes it the copy of one owner, under its own id.
+func (c *Cover) Address(reportID string, owner Party) { c.ReportID, c.Owner = reportID, owner }
+
+func (c *Cover) cover() *Cover { return c }
 
 // Party is a user in a role: OWNER, CHILD or GUARDIAN.
 type Party struct {
@@ -45,107 +63,57 @@ type Group struct {
 	TaxResidencies          []string // ISO 3166 alpha-2
 	Users                   []Party
 	OpenedAt                time.Time
-	ClosingRequestedAt      time.Time
 	ClosedAt                time.Time
-	Reason                  string // the wire value of closure_reason, such as "user_initiated", or ""
-	RequestedBy             string // the actor of the request
-	AnnouncedAt             *time.Time
 }
 
-// Account is one account of the group, with every movement of its positions.
-type Account struct {
-	ID                 string
-	Number             int // 1, 2, … in its group
-	Name               string
-	Type               string // TRADING or PORTFOLIO
-	OpenedAt           time.Time
-	ClosingRequestedAt time.Time
-	ClosedAt           time.Time
-	Reason             string // of this account alone, a wire value as for the group; "" prints nothing
-	Positions          []PositionMovement
+// words are what the pages of one kind of report say of it.
+type words struct {
+	name  string // its title, which stands on every page
+	kind  string // the wire name of its type
+	intro string // a paragraph under the title
+	note  string // a second one, which stands out; "" for none
 }
 
-// PositionMovement is a change of the quantity held of one instrument.
-type PositionMovement struct {
-	ISIN    string
-	At      time.Time
-	From    string // quantity before, "" when there was none
-	To      string // quantity after
-	SoldOut bool   // nothing is left
-}
-
-// CashMovement is a change of the cash balance of the group in one currency.
-type CashMovement struct {
-	Currency          string
-	At                time.Time
-	BalanceBefore     string // "" when there was none
-	BalanceAfter      string
-	PendingSettlement string
-}
-
-// Fee is a fee collection in its last known status.
-type Fee struct {
-	ID       string
-	At       time.Time
-	Status   string // PROCESSING, FINALISED, CANCELLED
-	Amount   string
-	Currency string
-}
-
-// Withdrawal is a withdrawal of cash in its last known status.
-type Withdrawal struct {
-	ID       string
-	At       time.Time
-	Status   string // NEW, PROCESSING, CONFIRMED, CANCELLED
-	Amount   string
-	Currency string
-}
-
-// Render prints the statement as a PDF file on A4.
+// Render prints a report as a PDF file on A4.
 //
 // Every character is printed or accounted for: one that the embedded font lacks is shown as U+FFFD, with a note below that
 // names it by its code point. Long names and amounts wrap or shrink inside their cell; none is cut. Text runs from left to
 // right: Hebrew and Arabic letters stand in the order in which they were recorded, and unjoined.
 //
-// It returns ErrInvalid for a Statement that lacks what it needs; any other error is a failure of the PDF writer.
-func Render(s Statement) ([]byte, error) {
-	if err := s.validate(); err != nil {
+// It returns ErrInvalid for a Report that lacks what it needs; any other error is a failure of the PDF writer.
+func Render(r Report) ([]byte, error) {
+	if err := validate(r); err != nil {
 		return nil, err
 	}
-	d, err := newDocument(s)
+	d, err := newDocument(r)
 	if err != nil {
 		return nil, err
 	}
 	d.title()
 	d.group()
-	for _, a := range s.Accounts {
-		d.account(a)
-	}
-	if len(s.Accounts) == 0 {
-		d.empty("Accounts", "The account group had no account.")
-	}
-	d.cash()
-	d.fees()
-	d.withdrawals()
-	d.end()
+	r.sections(d)
 	return d.bytes()
+}
+
+// requirement is a field that has to be there.
+type requirement struct {
+	field   string
+	missing bool
 }
 
 // validate names the first required field that is missing. The creation time is one of them because a PDF writer that gets
 // none takes the present time, and the bytes would differ from run to run.
-func (s Statement) validate() error {
-	required := []struct {
-		field   string
-		missing bool
-	}{
-		{"ReportID", s.ReportID == ""},
-		{"Owner.ID", s.Owner.ID == ""},
-		{"Group.ID", s.Group.ID == ""},
-		{"CreatedAt", s.CreatedAt.IsZero()},
-	}
-	for _, r := range required {
-		if r.missing {
-			return fmt.Errorf("%w: %s is missing", ErrInvalid, r.field)
+func validate(r Report) error {
+	c := r.cover()
+	required := append([]requirement{
+		{"ReportID", c.ReportID == ""},
+		{"Owner.ID", c.Owner.ID == ""},
+		{"Group.ID", c.Group.ID == ""},
+		{"CreatedAt", c.CreatedAt.IsZero()},
+	}, r.required()...)
+	for _, q := range required {
+		if q.missing {
+			return fmt.Errorf("%w: %s is missing", ErrInvalid, q.field)
 		}
 	}
 	return nil

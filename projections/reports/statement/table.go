@@ -6,6 +6,7 @@ type column struct {
 	width  float64
 	amount bool
 	strong bool
+	code   bool // words joined by underscores: a line may end behind one
 }
 
 // cellPadding is the free room in a cell of a table.
@@ -43,6 +44,8 @@ func (d *document) tableRow(columns []column, values []string) []band {
 			cells[i].lines = d.amount(room, value)
 		case c.strong:
 			cells[i].lines = d.lines(room, d.look.strong, value)
+		case c.code:
+			cells[i].lines = d.wrap(room, d.look.value, breaks+"_", value)
 		default:
 			cells[i].lines = d.lines(room, d.look.value, value)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"closure/domain"
+	"closure/projections/reports/statement"
 )
 
 // The text is read back from the file: group, owner, accounts, positions sold and when, fees, cash, withdrawals, reason.
@@ -55,8 +56,9 @@ func TestContentIsWhatTheLogSays(t *testing.T) {
 	a := newAuthor(t)
 	c := a.open()
 	c.close()
-	content, err := a.service().read(testContext(t), c.closed())
+	read, err := a.service().readClosing(testContext(t), c.closed())
 	require.NoError(t, err)
+	content := read.(*statement.Closing)
 
 	require.Len(t, content.Accounts, 2)
 	require.Equal(t, []int{1, 2}, []int{content.Accounts[0].Number, content.Accounts[1].Number})
@@ -77,7 +79,7 @@ func TestContentIsWhatTheLogSays(t *testing.T) {
 	require.True(t, content.Fees[0].At.Before(content.Fees[1].At), "the time is that of the last status")
 	require.Equal(t, c.closed().Time, content.CreatedAt)
 	require.Equal(t, c.closed().Time, content.Group.ClosedAt)
-	require.Equal(t, "user_initiated", content.Group.Reason)
+	require.Equal(t, "user_initiated", content.Reason)
 }
 
 // Facts that came after CLOSED are not in the report, also when it is made long after.
@@ -86,7 +88,7 @@ func TestWhatCameAfterClosedIsNotInTheReport(t *testing.T) {
 	a := newAuthor(t)
 	c := a.open()
 	c.close()
-	atOnce := a.render(a.service(), c, owner)
+	atOnce := a.render(a.service(), c, domain.EventGroupClosed, owner)
 
 	c.cash("-777.77", 3)
 	c.position(0, basf, "888.88", 4)
@@ -111,7 +113,7 @@ func TestAReportDoesNotTipOff(t *testing.T) {
 		c := &closing{a: a, group: uuid.NewString()}
 		a.write(domain.KindAccountGroup, c.group, &domain.OpenAccountGroup{Users: []domain.Party{{ID: owner, Type: domain.Owner}}, Type: "PERSONAL"})
 		a.write(domain.KindAccountGroup, c.group, &domain.RequestAccountGroupClosure{ClosureReason: reason})
-		said := strings.ToLower(text(t, a.render(a.service(), c, owner)))
+		said := strings.ToLower(text(t, a.render(a.service(), c, domain.EventGroupClosed, owner)))
 		tipsOff := strings.Contains(said, "aml") || strings.Contains(said, "launder") || reason == domain.ReasonAML && strings.Contains(said, "support@")
 		require.False(t, tipsOff, said)
 		require.Equal(t, reason == domain.ReasonAML, strings.Contains(said, squeeze("not stated")))

@@ -1,0 +1,143 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"closure/domain"
+	"closure/eventstore"
+	"closure/eventstore/timer"
+)
+
+// The purposes of timers; they are tokens of subjects. An aggregate has one timer of each at most.
+const (
+	purposeTaxYearEnd   = "tax_year_end"  // an account whose domicile is GB may close
+	purposeStall        = "stall"         // a closure in progress is to be reported
+	purposeTaxStatement = "tax_statement" // the annual tax statements of a closed group are to be made
+)
+
+// setTimers brings the timers of an aggregate to what its events say. What is to be set follows from the state as it is now,
+// so that doing it again, late or out of order comes to the same. A timer that should not fire any more is taken away; one
+// that fires all the same finds nothing to do, since the domain checks for itself.
+func (m *Manager) setTimers(ctx context.Context, c eventstore.Recorded, events []domain.Event) error {
+	initiated, ended, moved, stalled := false, false, false, false
+	for _, e := range events {
+		switch e.(type) {
+		case domain.ClosingInitiated:
+			initiated = true
+		case domain.Closed:
+			ended = true
+		case domain.DomicileRecorded:
+			moved = true
+		case domain.ClosureStalled:
+			stalled = true
+		}
+	}
+	if !initiated && !ended && !moved && !stalled {
+		return nil
+	}
+	state, err := m.closable(ctx, domain.Ref{Kind: domain.Kind(c.Aggregate), ID: c.AggregateID})
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.InProgress():
+		return m.watch(ctx, state, initiated || stalled, initiated || moved)
+	case ended:
+		return m.unwatch(ctx, state, initiated)
+	}
+	return nil
+}
+
+// closable is what setTimers needs of an account and of a group.
+type closable interface {
+	domain.Closable
+	InProgress() bool
+	Stalls() int
+}
+
+func (m *Manager) closable(ctx context.Context, ref domain.Ref) (closable, error) {
+	state, err := m.engine.State(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := state.(closable)
+	if !ok {
+		return nil, fmt.Errorf("a %s has no timers", ref.Kind)
+	}
+	return c, nil
+}
+
+// watch sets the timers of a closure in progress.
+func (m *Manager) watch(ctx context.Context, state closable, stall, taxYear bool) error {
+	if stall {
+		due := domain.StallDue(*state.RequestedAt(), state.Stalls()+1, m.cfg.StallAfter)
+		if err := m.set(ctx, state, purposeStall, due); err != nil {
+			return err
+		}
+	}
+	account, ok := state.(*domain.Account)
+	if !ok || !taxYear {
+		return nil
+	}
+	if due := account.EligibleAt(); due != nil {
+		return m.set(ctx, state, purposeTaxYearEnd, *due)
+	}
+	return m.cancel(ctx, state, purposeTaxYearEnd)
+}
+
+// unwatch takes the timers of a closure away that has come to its end, and sets what comes after it. One that ended in the
+// commit that began it never had any.
+func (m *Manager) unwatch(ctx context.Context, state closable, atOnce bool) error {
+	if !atOnce {
+		if err := m.cancel(ctx, state, purposeStall); err != nil {
+			return err
+		}
+	}
+	switch a := state.(type) {
+	case *domain.Account:
+		if a.EligibleAt() != nil && !atOnce {
+			return m.cancel(ctx, state, purposeTaxYearEnd)
+		}
+	case *domain.AccountGroup:
+		if year := a.TaxStatementYear(); year != 0 {
+			return m.set(ctx, state, purposeTaxStatement, domain.TaxStatementDue(year, m.cfg.TaxStatementDay))
+		}
+	}
+	return nil
+}
+
+func (m *Manager) set(ctx context.Context, of domain.Aggregate, purpose string, due time.Time) error {
+	return m.timers.Set(ctx, timer.Timer{Aggregate: string(of.Kind()), ID: of.AggregateID(), Purpose: purpose, Due: due})
+}
+
+func (m *Manager) cancel(ctx context.Context, of domain.Aggregate, purpose string) error {
+	return m.timers.Cancel(ctx, string(of.Kind()), of.AggregateID(), purpose)
+}
+
+// expired is what a timer does: a command to its aggregate, which checks the time itself. Its id derives from the timer, so
+// that one that fires twice does nothing the second time.
+func (m *Manager) expired(ctx context.Context, t timer.Timer) error {
+	ref := domain.Ref{Kind: domain.Kind(t.Aggregate), ID: t.ID}
+	state, err := m.closable(ctx, ref)
+	if err != nil {
+		return err
+	}
+	var p domain.Payload
+	switch t.Purpose {
+	case purposeTaxYearEnd:
+		p = &domain.ReviewClosure{}
+	case purposeStall:
+		p = &domain.ReportStall{Number: state.Stalls() + 1, Period: m.cfg.StallAfter}
+	case purposeTaxStatement:
+		p = &domain.RequestTaxStatement{Day: m.cfg.TaxStatementDay}
+	default:
+		return fmt.Errorf("a timer for %s: this version does not know that", t.Purpose)
+	}
+	_, err = m.engine.Do(ctx, domain.Command{
+		Target: ref, ID: domain.DeriveID("timer", t.Aggregate, t.ID, t.Purpose, t.Due.UTC().Format(time.RFC3339Nano)),
+		ClientID: state.Client(), Actor: actor, Payload: p,
+	})
+	return err
+}
