@@ -151,8 +151,10 @@ func (a *Account) blockers(domicile string, now time.Time) []Blocker {
 			actions = append(actions, corporateActionItem(id, c.ISIN, c.Status))
 		}
 	}
-	for _, o := range a.openOrders() {
-		orders = append(orders, o.item())
+	for _, id := range slices.Sorted(maps.Keys(a.orders)) {
+		if o := a.orders[id]; o.open() || o.Side == Buy && a.unreported(o) {
+			orders = append(orders, o.item())
+		}
 	}
 	var b []Blocker
 	b = blocker(b, OpenPositions, a.standing, positions)
@@ -293,8 +295,11 @@ func (a *Account) Decide(c Command) ([]Event, error) {
 	if a.knows(c.ID) {
 		return nil, nil
 	}
+	if reviews(c) && a.closing() && len(a.Blockers(c.Time)) == 0 {
+		return []Event{Closed{}}, nil
+	}
 	events, err := a.decide(c)
-	if err != nil || len(events) == 0 && !reviews(c) {
+	if err != nil || len(events) == 0 {
 		return nil, err
 	}
 	next := a.copy()

@@ -56,7 +56,7 @@ type Item struct {
 var blockerDetails = map[BlockerCode]string{
 	OpenPositions:            "positions are held, or wait for settlement: sell them, or ask for a liquidation",
 	ExpectedCorporateActions: "corporate actions are expected: they have to be settled or cancelled",
-	OpenOrders:               "orders are open: each has to be filled or cancelled",
+	OpenOrders:               "orders are open: each has to be filled or cancelled, and what a BUY order bought has to be recorded",
 	TaxYearEndBlocker:        "the account's domicile is GB: it closes when the UK tax year ends, at the start of 6 April in London",
 	OpenAccountGroups:        "account groups of the user are not CLOSED: close each of them",
 	PendingTaxStatements:     "annual tax statements of the user's closed account groups are still to be made",

@@ -120,7 +120,7 @@ func moreForms() []form {
 	return []form{
 		{order(someOrder, Buy, basf, "1"), map[string][]bad{"order_id": badIDs, "user_id": idsGiven(), "side": badStatuses[OrderSide]("BUY, SELL", ""),
 			"isin": badISINs, "quantity": slices.Concat(badPositives, each("give either quantity, or cash_amount with currency", Decimal(""))),
-			"currency": each("goes with cash_amount", "EUR")}},
+			"currency": slices.Concat(each("must be a currency code", "eur", "XXX", "EURO"))}},
 		{&PlaceOrder{OrderID: someOrder, Side: Buy, ISIN: basf, CashAmount: "1", Currency: "EUR"}, map[string][]bad{"cash_amount": badPositives,
 			"currency": badCurrencies, "quantity": each("not both", Decimal("1"))}},
 		{orderIs(someOrder, OrderFilled, 1), map[string][]bad{"order_id": badIDs, "revision": badRevisions,

@@ -106,6 +106,10 @@ func (e *estate) clear(t *rapid.T, to int) {
 	case ExpectedCorporateActions:
 		e.send(t, to, &RecordCorporateAction{CorporateActionID: key, ISIN: basf, Status: CorporateActionSettled, Revision: revision})
 	case OpenOrders:
+		if o := m.orders[key]; o.filled { // what it bought is to be recorded
+			e.send(t, to, holds(o.isin, "0", m.revisions[o.isin]+1))
+			return
+		}
 		e.send(t, to, orderIs(key, of(t, "status", OrderFilled, OrderCancelled), revision))
 	case CashBalance:
 		e.send(t, to, cash(key, "0", revision))

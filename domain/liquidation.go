@@ -161,13 +161,13 @@ func (a *Account) requestLiquidation(p *RequestLiquidation) ([]Event, error) {
 		events = append(events, a.sellAll(p.LiquidationID, p.UserID, isin)...)
 	}
 	if len(events) == 1 {
-		return nil, conflict("there is nothing to sell: the account holds no position that is not in open SELL orders already")
+		return nil, conflict("there is nothing to sell: the account holds no position that SELL orders do not sell already")
 	}
 	return events, nil
 }
 
-// sellAll is the order that sells what is held of an instrument, beyond what open SELL orders are about to sell; none when
-// that is nothing. What waits for settlement was sold already, and a short position cannot be sold.
+// sellAll is the order that sells what is held of an instrument, beyond what SELL orders are about to sell; none when that is
+// nothing. What waits for settlement was sold already, and a short position cannot be sold.
 func (a *Account) sellAll(liquidationID, userID, isin string) []Event {
 	quantity := a.positions[isin].Quantity.Sub(a.inSale(isin))
 	if quantity.IsZero() || quantity.IsNegative() {

@@ -142,12 +142,22 @@ func TestNothingIsSoldTwice(t *testing.T) {
 	events := s.does(t, liquidate(someLiquidation), "liquidation_requested, order_placed")
 	require.Equal(t, Decimal("7.5"), events[1].(OrderPlaced).Quantity)
 	s.does(t, takeBack(someLiquidation), "liquidation_cancelled, order_cancellation_requested")
-	require.Contains(t, s.refuses(t, liquidate(nextLiquidation), Conflict).Detail, "that is not in open SELL orders already",
+	require.Contains(t, s.refuses(t, liquidate(nextLiquidation), Conflict).Detail, "that SELL orders do not sell already",
 		"the orders of the one that was taken back are open until the order service says otherwise")
 	s.does(t, orderIs(saleOf(someLiquidation, basf), OrderCancelled, 1), "order_recorded")
 	events = s.does(t, liquidate(nextLiquidation), "liquidation_requested, order_placed")
 	require.Equal(t, Decimal("7.5"), events[1].(OrderPlaced).Quantity)
 	require.NotEqual(t, saleOf(someLiquidation, basf), events[1].(OrderPlaced).OrderID)
+}
+
+// TestWhatIsSoldAndNotYetRecorded is not sold by the next liquidation: an order is known to be filled before custody says so.
+func TestWhatIsSoldAndNotYetRecorded(t *testing.T) {
+	s := liquidating(t, holds(basf, "10", 1))
+	s.does(t, orderIs(saleOf(someLiquidation, basf), OrderFilled, 1), "order_recorded, liquidation_processing, liquidation_filled")
+	require.Contains(t, s.refuses(t, liquidate(nextLiquidation), Conflict).Detail, "nothing to sell")
+	s.does(t, holds(basf, "4", 2), "position_recorded")
+	events := s.does(t, liquidate(nextLiquidation), "liquidation_requested, order_placed")
+	require.Equal(t, Decimal("4"), events[1].(OrderPlaced).Quantity)
 }
 
 // TestOneActiveLiquidation has what refuses a liquidation.

@@ -30,6 +30,8 @@ type modelOrder struct {
 	isin     string
 	quantity Decimal
 	open     bool
+	filled   bool
+	since    int64 // revision of the position when it was placed
 }
 
 func newModel() *model {
@@ -150,12 +152,19 @@ func (m *model) predictFact(p Payload) {
 	case *RecordPosition:
 		if m.fact(p.ISIN, p.Revision, OpenPositions, !p.Quantity.IsZero() || !p.PendingSettlement.IsZero()) {
 			m.held[p.ISIN] = p.Quantity
+			for id, o := range m.orders {
+				if o.isin == p.ISIN && o.filled {
+					delete(m.blocking, id)
+				}
+			}
 		}
 	case *RecordCorporateAction:
 		m.fact(p.CorporateActionID, p.Revision, ExpectedCorporateActions, p.Status == CorporateActionExpected)
 	case *RecordOrder:
-		if o, ok := m.orders[p.OrderID]; ok && m.fact(p.OrderID, p.Revision, OpenOrders, p.Status == OrderProcessing) {
-			o.open = p.Status == OrderProcessing
+		o, ok := m.orders[p.OrderID]
+		bought := p.Status == OrderFilled && o.side == Buy && m.revisions[o.isin] <= o.since && !m.closed
+		if ok && m.fact(p.OrderID, p.Revision, OpenOrders, p.Status == OrderProcessing || bought) {
+			o.open, o.filled = p.Status == OrderProcessing, p.Status == OrderFilled
 			m.orders[p.OrderID] = o
 		}
 	case *RecordCashBalance:
@@ -173,7 +182,7 @@ func (m *model) placeOrder(t *rapid.T, p *PlaceOrder, events []Event) {
 	accepted := !taken && (m.status() == StatusActive || m.status() == StatusClosing && p.Side == Sell)
 	require.Equal(t, accepted, len(events) > 0, "%s in %s", p.Side, m.status())
 	if accepted {
-		m.orders[p.OrderID] = modelOrder{p.Side, p.ISIN, p.Quantity, true}
+		m.orders[p.OrderID] = modelOrder{side: p.Side, isin: p.ISIN, quantity: p.Quantity, open: true, since: m.revisions[p.ISIN]}
 		m.blocking[p.OrderID] = OpenOrders
 	} else if p.Side == Buy && m.requested {
 		m.refused++
@@ -215,12 +224,12 @@ func (m *model) sale(t *rapid.T, e OrderPlaced) {
 	require.Contains(t, []LiquidationStatus{LiquidationNew, LiquidationInProcess}, m.liquidations[e.LiquidationID])
 	left := m.held[e.ISIN]
 	for _, o := range m.orders {
-		if o.open && o.side == Sell && o.isin == e.ISIN {
+		if o.side == Sell && o.isin == e.ISIN && (o.open || o.filled && m.revisions[o.isin] <= o.since) {
 			left = left.Sub(o.quantity)
 		}
 	}
 	require.Equal(t, left.Sub("0"), e.Quantity)
 	require.False(t, left.IsZero() || left.IsNegative())
-	m.orders[e.OrderID] = modelOrder{Sell, e.ISIN, e.Quantity, true}
+	m.orders[e.OrderID] = modelOrder{side: Sell, isin: e.ISIN, quantity: e.Quantity, open: true, since: m.revisions[e.ISIN]}
 	m.blocking[e.OrderID] = OpenOrders
 }

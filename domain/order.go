@@ -78,6 +78,8 @@ type Order struct {
 	Status               OrderStatus
 	Revision             int64
 	CreatedAt, UpdatedAt time.Time
+	// positionRevision is that of the instrument's position when the order was placed.
+	positionRevision int64
 	// CancellationRequested: the order service was asked to cancel it.
 	CancellationRequested bool
 }
@@ -115,11 +117,18 @@ func (a *Account) openOrders() []Order {
 	return open
 }
 
-// inSale is the quantity of an instrument that open SELL orders are about to sell.
+// unreported tells of an order that is filled before its instrument's position was recorded again: what is held is not known
+// yet. The two facts come from two sources, in any order. An account does not close over a BUY that is not reported, since
+// what it bought is one more thing to sell; and what a SELL has sold is not sold again.
+func (a *Account) unreported(o Order) bool {
+	return o.Status == OrderFilled && a.positions[o.ISIN].Revision <= o.positionRevision
+}
+
+// inSale is the quantity of an instrument that SELL orders are about to sell, or have sold without it showing yet.
 func (a *Account) inSale(isin string) Decimal {
 	sum := Decimal("0")
-	for _, o := range a.openOrders() {
-		if o.ISIN == isin && o.Side == Sell && o.Quantity != "" {
+	for _, o := range a.orders {
+		if o.ISIN == isin && o.Side == Sell && o.Quantity != "" && (o.open() || a.unreported(o)) {
 			sum = sum.Add(o.Quantity)
 		}
 	}
@@ -132,6 +141,7 @@ func (a *Account) orderPlaced(m Meta, e OrderPlaced) {
 	a.orders[e.OrderID] = Order{
 		ID: e.OrderID, UserID: e.UserID, ISIN: e.ISIN, Side: e.Side, Quantity: e.Quantity, CashAmount: e.CashAmount, Currency: e.Currency,
 		LiquidationID: e.LiquidationID, Status: OrderNew, CreatedAt: m.Time, UpdatedAt: m.Time,
+		positionRevision: a.positions[e.ISIN].Revision,
 	}
 	if l, ok := a.liquidations[e.LiquidationID]; ok {
 		l.OrderIDs = append(slices.Clone(l.OrderIDs), e.OrderID)
@@ -157,7 +167,8 @@ func (a *Account) cancellationRequested(e OrderCancellationRequested) {
 // Decide
 
 type (
-	// PlaceOrder asks for an order. Give either Quantity, or CashAmount with Currency. UserID is whose order it is, one of the
+	// PlaceOrder asks for an order. Give either Quantity, or CashAmount with Currency; the public API has a currency with a
+	// quantity, too. UserID is whose order it is, one of the
 	// account's users; "" is the first that owns the account.
 	PlaceOrder struct {
 		OrderID    string    `json:"order_id"`
@@ -194,11 +205,11 @@ func (p PlaceOrder) Validate() error {
 	if (p.Quantity == "") == (p.CashAmount == "") {
 		return invalid("quantity", "give either quantity, or cash_amount with currency, not both and not neither")
 	}
-	if p.Quantity != "" {
-		if p.Currency != "" {
-			return invalid("currency", "goes with cash_amount; an order by quantity has none")
-		}
+	if p.Quantity != "" && p.Currency == "" {
 		return checkPositive("quantity", p.Quantity)
+	}
+	if p.Quantity != "" {
+		return checks(checkPositive("quantity", p.Quantity), checkCurrency("currency", p.Currency))
 	}
 	return checks(checkPositive("cash_amount", p.CashAmount), checkCurrency("currency", p.Currency))
 }

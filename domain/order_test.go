@@ -140,6 +140,25 @@ func TestOpenOrdersBlock(t *testing.T) {
 		find(s.closure().Blockers, OpenOrders).Items)
 }
 
+// TestABuyThatFillsAllTheSame: what it bought is one more thing to sell, also when the order service says so before custody does.
+func TestABuyThatFillsAllTheSame(t *testing.T) {
+	s := activeAccount(t)
+	s.does(t, holds(basf, "1", 4), "position_recorded")
+	s.does(t, order(someOrder, Buy, basf, "2"), "order_placed")
+	s.does(t, order(nextOrder, Buy, apple, "2"), "order_placed")
+	s.does(t, &RequestAccountClosure{}, "closing_initiated, order_cancellation_requested, order_cancellation_requested")
+	// Custody is first for one, the order service for the other.
+	s.does(t, holds(basf, "3", 5), "position_recorded")
+	s.does(t, orderIs(someOrder, OrderFilled, 1), "order_recorded")
+	s.does(t, holds(basf, "0", 6), "position_recorded")
+	s.does(t, orderIs(nextOrder, OrderFilled, 1), "order_recorded")
+	require.Equal(t, "OPEN_ORDERS", codes(s.closure().Blockers), "filled, and what it bought is not recorded yet")
+	require.Equal(t, "FILLED", s.closure().Blockers[0].Items[0].Status)
+	s.does(t, holds(apple, "2", 1), "position_recorded")
+	require.Equal(t, "OPEN_POSITIONS", codes(s.closure().Blockers))
+	s.does(t, holds(apple, "0", 2), "position_recorded, closed")
+}
+
 // TestCancellationIsRequestedOnce: of each BUY that is open when closing is asked for, and of no other.
 func TestCancellationIsRequestedOnce(t *testing.T) {
 	s := activeAccount(t)

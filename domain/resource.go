@@ -80,7 +80,7 @@ type OrderResource struct {
 	OrderType        string         `json:"order_type" enum:"MARKET" doc:"The type of the order."`
 	Quantity         *Decimal       `json:"quantity" doc:"How many pieces; null for an order by cash amount."`
 	CashAmount       *Decimal       `json:"cash_amount" doc:"How much cash; null for an order by quantity."`
-	Currency         *string        `json:"currency" doc:"Of the cash amount (ISO 4217)."`
+	Currency         *string        `json:"currency" doc:"Of the cash amount (ISO 4217), or what was given with a quantity."`
 	Status           OrderStatus    `json:"status" enum:"NEW,PROCESSING,FILLED,CANCELLED" doc:"How far it is."`
 	InitiationFlow   InitiationFlow `json:"initiation_flow" enum:"API,ACCOUNT_LIQUIDATION" doc:"Where it comes from."`
 	LiquidationID    *string        `json:"liquidation_id" doc:"The liquidation that placed it; null for none. An addition of this engine."`

@@ -40,10 +40,13 @@ func (p ReportStall) Validate() error {
 // Validate has nothing to refuse.
 func (ReviewClosure) Validate() error { return nil }
 
-// reviews tells of a command that may close the resource although it changes nothing itself.
+// reviews tells of a command that a timer sends: it closes the resource whose last blocker has gone with the time alone.
 func reviews(c Command) bool {
-	_, ok := c.Payload.(*ReviewClosure)
-	return ok
+	switch c.Payload.(type) {
+	case *ReviewClosure, *ReportStall:
+		return true
+	}
+	return false
 }
 
 // reportStall checks the time itself: a timer may come early, twice, or for a closure that has ended since.

@@ -116,6 +116,7 @@ type victim struct {
 	t      *testing.T
 	data   string
 	client string
+	flags  []string // beside the addresses and the data folder
 
 	calls, kills atomic.Int64
 	killAt       map[int64]bool
@@ -132,7 +133,8 @@ type victim struct {
 func (v *victim) start() {
 	self, err := os.Executable()
 	require.NoError(v.t, err)
-	v.process = exec.Command(self, "serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", v.data, "--json", "--log-level", "warn")
+	args := []string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", v.data, "--json", "--log-level", "warn"}
+	v.process = exec.Command(self, append(args, v.flags...)...)
 	v.process.Env = append(os.Environ(), programEnv+"=1")
 	v.process.Stderr = &v.logs
 	out, err := v.process.StdoutPipe()

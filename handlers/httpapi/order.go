@@ -22,7 +22,7 @@ type newOrder struct {
 	OrderType        string           `json:"order_type" enum:"MARKET" doc:"The type of the order: this engine takes MARKET only."`
 	Quantity         domain.Decimal   `json:"quantity,omitempty" format:"decimal" doc:"How many pieces, above zero. Give either quantity or cash_amount." example:"12.5"`
 	CashAmount       domain.Decimal   `json:"cash_amount,omitempty" format:"decimal" doc:"How much cash, above zero. Give either quantity or cash_amount." example:"250.00"`
-	Currency         string           `json:"currency,omitempty" maxLength:"3" doc:"Of the cash amount (ISO 4217). With a quantity it is accepted and ignored." example:"EUR"`
+	Currency         string           `json:"currency,omitempty" maxLength:"3" doc:"Of the cash amount (ISO 4217); it may also stand with a quantity." example:"EUR"`
 
 	// The public API has these, and this engine does not use them.
 	ClientReference    any `json:"client_reference,omitempty" doc:"Accepted and ignored."`
@@ -75,21 +75,16 @@ func (a *api) placeOrder(ctx context.Context, in *placeOrder) (*created[domain.O
 	return &created[domain.OrderResource]{Location: "/orders/" + order.OrderID, Body: placed}, err
 }
 
-// command is the order as the domain has it. The currency of an order by quantity is the instrument's business: clients of
-// the public API send one all the same.
+// command is the order as the domain has it.
 func (b newOrder) command() (*domain.PlaceOrder, error) {
 	userID, err := storedID("user_id", b.UserID)
 	if err != nil {
 		return nil, err
 	}
-	order := &domain.PlaceOrder{
+	return &domain.PlaceOrder{
 		OrderID: uuid.NewString(), UserID: userID, Side: b.Side, ISIN: b.InstrumentID,
 		Quantity: b.Quantity, CashAmount: b.CashAmount, Currency: b.Currency,
-	}
-	if b.Quantity != "" {
-		order.Currency = ""
-	}
-	return order, nil
+	}, nil
 }
 
 // orderRefusal speaks of the members of the body. The account is one of them: that it is not there is a fault of the order,
