@@ -27,7 +27,9 @@ var layers = []string{"cmd", "domain", "eventstore", "handlers", "projections"}
 // subjectFile is the one file that knows how subjects are spelt.
 const subjectFile = "eventstore/subjects.go"
 
-var subjects = []string{"closure.log.", "closure.command.", "closure.rpc.", "closure.event."}
+var subjects = []string{
+	"closure.log.", "closure.command.", "closure.rpc.", "closure.event.", "closure.timer.", "closure.query.", "closure.inbox.", "closure.aside.",
+}
 
 // TestArchitecture reads every source file but the tests.
 func TestArchitecture(t *testing.T) {
