@@ -28,7 +28,8 @@ var layers = []string{"cmd", "domain", "eventstore", "handlers", "projections"}
 const subjectFile = "eventstore/subjects.go"
 
 var subjects = []string{
-	"closure.log.", "closure.command.", "closure.rpc.", "closure.event.", "closure.timer.", "closure.query.", "closure.inbox.", "closure.aside.",
+	"closure.log.", "closure.command.", "closure.rpc.", "closure.event.",
+	"closure.timer.set.", "closure.timer.wake.", "closure.timer.due.", "closure.query.", "closure.inbox.", "closure.aside.",
 }
 
 // TestArchitecture reads every source file but the tests.

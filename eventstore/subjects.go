@@ -26,7 +26,7 @@ const (
 	TimerWakeSubjects = prefixTimerWake + ">"
 	TimerDueSubjects  = prefixTimerDue + ">"
 	// QueryClosures is where operators ask for the list of closings.
-	QueryClosures = "closure.query.closures"
+	QueryClosures = prefixQuery + "closures"
 )
 
 const (
@@ -34,6 +34,7 @@ const (
 	prefixCommand = "closure.command."
 	prefixRPC     = "closure.rpc."
 	prefixEvent   = "closure.event."
+	prefixQuery   = "closure.query."
 	// Within CLOSURE_TIMERS.
 	prefixTimerSet  = "closure.timer.set."
 	prefixTimerWake = "closure.timer.wake."
