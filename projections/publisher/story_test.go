@@ -24,6 +24,7 @@ func (a *author) otherStory() {
 	a.write(someAccount, &domain.PlaceOrder{OrderID: someOrder, UserID: owner, Side: domain.Buy, ISIN: basf, CashAmount: "50.00", Currency: "EUR"})
 	a.write(someAccount, &domain.RecordOrder{OrderID: someOrder, Status: domain.OrderProcessing, Revision: 1})
 	a.write(someAccount, &domain.RecordOrder{OrderID: someOrder, Status: domain.OrderFilled, Revision: 2})
+	a.write(someAccount, &domain.RecordPosition{ISIN: basf, Quantity: "2.25", Revision: 2})
 	// The same status again is no news.
 	a.write(someAccount, &domain.RecordOrder{OrderID: someOrder, Status: domain.OrderFilled, Revision: 3})
 	a.write(someAccount, &domain.RequestLiquidation{LiquidationID: takenBack, UserID: owner})
@@ -38,7 +39,7 @@ func (a *author) otherStory() {
 	a.write(someAccount, &domain.RequestLiquidation{LiquidationID: someLiquidation, UserID: owner})
 	liquidation, _ := a.states[someAccount].(*domain.Account).Liquidation(someLiquidation)
 	a.write(someAccount, &domain.RecordOrder{OrderID: liquidation.OrderIDs[0], Status: domain.OrderFilled, Revision: 1})
-	a.write(someAccount, &domain.RecordPosition{ISIN: basf, Quantity: "0", Revision: 2})
+	a.write(someAccount, &domain.RecordPosition{ISIN: basf, Quantity: "0", Revision: 3})
 
 	user := domain.Ref{Kind: domain.KindUser, ID: owner}
 	a.write(user, &domain.LinkGroup{AccountGroupID: someGroup.ID, Open: domain.OpenAccountGroup{
