@@ -7,17 +7,19 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
-	"closure/eventstore/replay"
 )
 
 // openAccount opens an account, link first: the group learns of the account before it begins, so that it can never close
 // over an account that it does not know.
 func (e *Engine) openAccount(ctx context.Context, c domain.Command, p *domain.OpenAccount) (Outcome, error) {
-	state, head, err := replay.Load(ctx, e.log.Load, c.Target)
+	state, head, err := e.known(ctx, c.Target)
 	if err != nil {
 		return Outcome{}, err
 	}
 	if state.Exists() {
+		if state, head, err = e.refresh(ctx, c.Target, state, head); err != nil {
+			return Outcome{}, err
+		}
 		// It is unchanged, or a conflict; neither needs the group.
 		if _, err := state.Decide(c); err != nil {
 			return Outcome{}, err
@@ -66,7 +68,7 @@ func (e *Engine) openLinked(ctx context.Context, c domain.Command, group *domain
 
 // withdrawLinkElsewhere takes back the group's link to an account that belongs to another group.
 func (e *Engine) withdrawLinkElsewhere(ctx context.Context, c domain.Command, groupID string) error {
-	state, _, err := replay.Latest(ctx, e.log, c.Target)
+	state, _, err := e.latest(ctx, c.Target)
 	if err != nil {
 		return err
 	}
@@ -130,7 +132,7 @@ func (e *Engine) requestAccountClosure(ctx context.Context, c domain.Command, p 
 
 // groupOf is the account's group as it is now.
 func (e *Engine) groupOf(ctx context.Context, a *domain.Account) (*domain.AccountGroup, error) {
-	group, _, err := replay.Latest(ctx, e.log, domain.Ref{Kind: domain.KindAccountGroup, ID: a.GroupID})
+	group, _, err := e.latest(ctx, domain.Ref{Kind: domain.KindAccountGroup, ID: a.GroupID})
 	if err != nil {
 		return nil, err
 	}

@@ -6,19 +6,21 @@ import (
 	"strconv"
 
 	"closure/domain"
-	"closure/eventstore/replay"
 )
 
 // openAccountGroup opens a group, link first: each of its users learns of it before it begins, so that nobody is offboarded
 // over a group that is still to come. A new group takes a securities account number; one that exists already takes none.
 func (e *Engine) openAccountGroup(ctx context.Context, c domain.Command, p *domain.OpenAccountGroup) (Outcome, error) {
-	state, head, err := replay.Load(ctx, e.log.Load, c.Target)
+	state, head, err := e.known(ctx, c.Target)
 	if err != nil {
 		return Outcome{}, err
 	}
 	open := *p
 	c.Payload = &open
 	if state.Exists() {
+		if state, head, err = e.refresh(ctx, c.Target, state, head); err != nil {
+			return Outcome{}, err
+		}
 		// It is unchanged, or a conflict; neither needs the users.
 		if _, err := state.Decide(c); err != nil {
 			return Outcome{}, err

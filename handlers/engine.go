@@ -51,6 +51,8 @@ type Config struct {
 	SecuritiesAccountNumbers Numbers
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
+	// CacheEntries bounds how many aggregates are kept in memory, those that were used last. Defaults to 10,000.
+	CacheEntries int
 	// Logger for what an operator may want to know. Defaults to none.
 	Logger *slog.Logger
 }
@@ -63,6 +65,7 @@ type Engine struct {
 	logger  *slog.Logger
 	seed    maphash.Seed
 	turns   []*semaphore.Weighted
+	cache   *cache
 }
 
 const (
@@ -81,6 +84,10 @@ func New(cfg Config) *Engine {
 	if e.logger == nil {
 		e.logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.CacheEntries <= 0 {
+		cfg.CacheEntries = defaultCacheEntries
+	}
+	e.cache = newCache(cfg.CacheEntries)
 	for range stripes {
 		e.turns = append(e.turns, semaphore.NewWeighted(1))
 	}
@@ -121,12 +128,12 @@ type prepare func(ctx context.Context, state domain.Aggregate) error
 // execute is load-decide-append:
 //
 //  1. wait for the aggregate's turn in this process;
-//  2. load its state: all of its commits;
+//  2. take its state from the cache, or load it: all of its commits;
 //  3. prepare the command and decide;
 //  4. append one commit, guarded by the head that the decision was based on;
 //  5. on a conflict load what is new, and go back to 3, a bounded number of times;
-//  6. no events, or a refusal: no guard has checked what it rests on. A replica that lags may have shown an old state, so ask
-//     the leader once whether anything is new, and if so, go back to 3.
+//  6. no events, or a refusal: no guard has checked what it rests on. The cache, or a replica that lags, may have shown an old
+//     state, so ask the leader once whether anything is new, and if so, go back to 3.
 func (e *Engine) execute(ctx context.Context, c domain.Command, prepare prepare) (done, error) {
 	turn := e.turn(c.Target.ID)
 	if err := turn.Acquire(ctx, 1); err != nil {
@@ -134,7 +141,7 @@ func (e *Engine) execute(ctx context.Context, c domain.Command, prepare prepare)
 	}
 	defer turn.Release(1)
 
-	state, head, err := replay.Load(ctx, e.log.Load, c.Target)
+	state, head, err := e.known(ctx, c.Target)
 	if err != nil {
 		return done{}, err
 	}
@@ -145,14 +152,14 @@ func (e *Engine) execute(ctx context.Context, c domain.Command, prepare prepare)
 		if !conflict && (fresh || d.Result == Accepted || !settled(err)) {
 			return d, err
 		}
-		next, loadErr := replay.CatchUp(ctx, e.log.LoadFromLeader, state, head)
+		newer, next, loadErr := e.refresh(ctx, c.Target, state, head)
 		if loadErr != nil {
 			return done{}, loadErr
 		}
 		if next == head && !conflict {
 			return d, err
 		}
-		head, fresh = next, true
+		state, head, fresh = newer, next, true
 	}
 	e.logger.Warn("gave up on a command: the aggregate keeps changing", "aggregate", c.Target.Kind, "id", c.Target.ID, "attempts", attempts)
 	return done{}, fmt.Errorf("%w: %s %s, %d attempts", ErrContention, c.Target.Kind, c.Target.ID, attempts)
@@ -191,10 +198,12 @@ func (e *Engine) attempt(ctx context.Context, c domain.Command, prepare prepare,
 		return done{}, err
 	}
 	// What stands in the log counts: when this append was a retry, it may have another time than the command has now.
-	if err := replay.Apply(state, []eventstore.Recorded{recorded}); err != nil {
+	next := state.Copy()
+	if err := replay.Apply(next, []eventstore.Recorded{recorded}); err != nil {
 		return done{}, err
 	}
-	return done{Outcome{Accepted, recorded.Sequence}, state}, nil
+	e.cache.put(c.Target, entry{next, recorded.Head()})
+	return done{Outcome{Accepted, recorded.Sequence}, next}, nil
 }
 
 // commitOf writes a decision down. The commit's id follows from the command and from the version that it becomes, so an append
@@ -216,7 +225,7 @@ func commitOf(c domain.Command, head eventstore.Head, events []domain.Event) (ev
 // load reads a resource for a client. Another client's is not found, and so is one that does not exist. What was just
 // accepted is in it.
 func (e *Engine) load(ctx context.Context, clientID string, ref domain.Ref) (domain.Aggregate, error) {
-	state, _, err := replay.Latest(ctx, e.log, ref)
+	state, _, err := e.latest(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -228,6 +237,6 @@ func (e *Engine) load(ctx context.Context, clientID string, ref domain.Ref) (dom
 
 // State reads an aggregate as it is right now, whoever's it is: for the engine's own work, never for an answer to a client.
 func (e *Engine) State(ctx context.Context, ref domain.Ref) (domain.Aggregate, error) {
-	state, _, err := replay.Latest(ctx, e.log, ref)
+	state, _, err := e.latest(ctx, ref)
 	return state, err
 }

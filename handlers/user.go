@@ -7,7 +7,6 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
-	"closure/eventstore/replay"
 )
 
 // User reads a user as it is right now: what was just accepted shows.
@@ -53,7 +52,7 @@ func (e *Engine) withdrawn(ctx context.Context, c domain.Command, p *domain.Open
 
 // withdrawUserLinks takes back what the users were told of a group that was not opened as they were told.
 func (e *Engine) withdrawUserLinks(ctx context.Context, c domain.Command, p *domain.OpenAccountGroup) error {
-	group, _, err := replay.Latest(ctx, e.log, c.Target)
+	group, _, err := e.latest(ctx, c.Target)
 	if err != nil {
 		return err
 	}
@@ -62,7 +61,7 @@ func (e *Engine) withdrawUserLinks(ctx context.Context, c domain.Command, p *dom
 	}
 	for _, user := range p.Users {
 		ref := domain.Ref{Kind: domain.KindUser, ID: user.ID}
-		state, _, err := replay.Latest(ctx, e.log, ref)
+		state, _, err := e.latest(ctx, ref)
 		if err != nil {
 			return err
 		}

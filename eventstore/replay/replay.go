@@ -74,6 +74,11 @@ func CatchUp(ctx context.Context, load Loader, a domain.Aggregate, head eventsto
 	if err != nil || len(commits) == 0 {
 		return head, err
 	}
+	return take(a, head, commits)
+}
+
+// take folds commits that follow on a head, in place.
+func take(a domain.Aggregate, head eventstore.Head, commits []eventstore.Recorded) (eventstore.Head, error) {
 	if err := follows(commits[0], head); err != nil {
 		return head, err
 	}
@@ -81,6 +86,18 @@ func CatchUp(ctx context.Context, load Loader, a domain.Aggregate, head eventsto
 		return head, err
 	}
 	return commits[len(commits)-1].Head(), nil
+}
+
+// Refresh is CatchUp for a state that others may be reading: what is new goes into a copy. Without anything new it is the very
+// same state.
+func Refresh(ctx context.Context, load Loader, a domain.Aggregate, head eventstore.Head) (domain.Aggregate, eventstore.Head, error) {
+	commits, err := load(ctx, string(a.Kind()), a.AggregateID(), head.Sequence)
+	if err != nil || len(commits) == 0 {
+		return a, head, err
+	}
+	next := a.Copy()
+	head, err = take(next, head, commits)
+	return next, head, err
 }
 
 // Latest is Load with all that the leader of the log has, for reads that nothing checks afterwards: what was just
