@@ -152,7 +152,7 @@ func (a *Account) blockers(domicile string, now time.Time) []Blocker {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(a.orders)) {
-		if o := a.orders[id]; o.open() || o.Side == Buy && a.unreported(o) {
+		if o := a.orders[id]; a.waitsFor(o) {
 			orders = append(orders, o.item())
 		}
 	}
@@ -360,6 +360,9 @@ func (a *Account) decide(c Command) ([]Event, error) {
 	case *CancelLiquidation:
 		return a.cancelLiquidation(p)
 	case *RecordDomicile:
+		if p.AccountGroupID != a.GroupID {
+			return nil, nil
+		}
 		return a.recordDomicile(p.Domicile), nil
 	case *RequestAccountClosure:
 		return a.requestClosure(p)

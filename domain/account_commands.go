@@ -41,7 +41,10 @@ type (
 	}
 	// RecordDomicile tells the account that its group has another domicile. It is the engine's own.
 	RecordDomicile struct {
-		Domicile string
+		// AccountGroupID is the group that tells it. An account of another one, which only the link of an open that went wrong
+		// makes look like its own, does not listen.
+		AccountGroupID string
+		Domicile       string
 	}
 )
 
@@ -116,4 +119,6 @@ func (p RecordCorporateAction) Validate() error {
 func (RequestAccountClosure) Validate() error { return nil }
 
 // Validate refuses what is no country.
-func (p RecordDomicile) Validate() error { return checkCountry("domicile", p.Domicile) }
+func (p RecordDomicile) Validate() error {
+	return checks(checkID("account_group_id", p.AccountGroupID), checkCountry("domicile", p.Domicile))
+}

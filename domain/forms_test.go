@@ -127,7 +127,7 @@ func moreForms() []form {
 			"status": append(badStatuses[OrderStatus]("PROCESSING, FILLED, CANCELLED", ""), each(right+"PROCESSING, FILLED", OrderNew)...)}},
 		{liquidate(someLiquidation), map[string][]bad{"liquidation_id": badIDs, "user_id": badIDs}},
 		{takeBack(someLiquidation), map[string][]bad{"liquidation_id": badIDs}},
-		{&RecordDomicile{Domicile: "GB"}, map[string][]bad{"domicile": slices.Concat(badCountries, each("a country code", ""))}},
+		{&RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, map[string][]bad{"account_group_id": badIDs, "domicile": slices.Concat(badCountries, each("a country code", ""))}},
 		{&ChangeDomicile{Domicile: "GB"}, map[string][]bad{"domicile": slices.Concat(badCountries, each("a country code", "")), "tax_residencies": badResidencies()}},
 		{booking(2026, "-1", 1), map[string][]bad{"tax_booking_id": badIDs, "year": each("must be a year from 1900 to 9999", -1, 0, 26, 1899, 10000),
 			"kind":   each("must be a kind of booking in capitals", "", "dividend", "Dividend", "1A", "_A", "A B", "A-B", "Ä", "A\n", strings.Repeat("A", 51), strings.Repeat("A", 100_000)),

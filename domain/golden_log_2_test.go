@@ -72,7 +72,7 @@ func (c *company) move(t *testing.T) {
 	t.Helper()
 	c.holidays.does(t, &RequestAccountClosure{Domicile: "DE"}, "domicile_recorded, closing_initiated")
 	c.group.does(t, &ChangeDomicile{Domicile: "GB", TaxResidencies: []string{"GB", "DE"}}, "domicile_changed")
-	causes(c.group, c.holidays).does(t, &RecordDomicile{Domicile: "GB"}, "domicile_recorded")
+	causes(c.group, c.holidays).does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, "domicile_recorded")
 	asks(c.savings).does(t, &RequestAccountClosure{Domicile: "GB"}, "domicile_recorded, closing_initiated, order_cancellation_requested")
 	c.savings.refuses(t, order(thirdAccount, Buy, basf, "1"), Unprocessable)
 	c.savings.does(t, orderIs(nextOrder, OrderCancelled, 1), "order_recorded")

@@ -80,7 +80,7 @@ func (e *estate) dates(account, anyOf func(*rapid.T) int) map[string]func(*rapid
 		},
 		"tell an account of a move": func(t *rapid.T) {
 			if domicile := e.group().Domicile; domicile != "" {
-				e.send(t, account(t), &RecordDomicile{Domicile: domicile})
+				e.send(t, account(t), &RecordDomicile{AccountGroupID: someGroup, Domicile: domicile})
 			}
 		},
 		"settle": func(t *rapid.T) {

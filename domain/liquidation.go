@@ -158,6 +158,9 @@ func (a *Account) requestLiquidation(p *RequestLiquidation) ([]Event, error) {
 	}
 	events := []Event{LiquidationRequested(*p)}
 	for _, isin := range slices.Sorted(maps.Keys(a.positions)) {
+		if o, ok := a.inCashSale(isin); ok && !a.positions[isin].Quantity.IsZero() {
+			return nil, conflict("the SELL order %s sells %s by cash amount: how much is left to sell is known when it is filled or cancelled", o.ID, isin)
+		}
 		events = append(events, a.sellAll(p.LiquidationID, p.UserID, isin)...)
 	}
 	if len(events) == 1 {
@@ -170,7 +173,7 @@ func (a *Account) requestLiquidation(p *RequestLiquidation) ([]Event, error) {
 // nothing. What waits for settlement was sold already, and a short position cannot be sold.
 func (a *Account) sellAll(liquidationID, userID, isin string) []Event {
 	quantity := a.positions[isin].Quantity.Sub(a.inSale(isin))
-	if quantity.IsZero() || quantity.IsNegative() {
+	if _, ok := a.inCashSale(isin); ok || quantity.IsZero() || quantity.IsNegative() {
 		return nil
 	}
 	return []Event{OrderPlaced{
@@ -197,14 +200,15 @@ func (a *Account) cancelLiquidation(p *CancelLiquidation) ([]Event, error) {
 // liquidate is what a commit means for the liquidations, on the state after its events: an order for a position that has come
 // into an active liquidation, and how far each has got.
 //
-// Only a recorded position makes an order, and only the first of its instrument: an order that is filled may be known before
-// the position that it sold, and nobody shall sell that twice. What a growing position leaves behind is for another liquidation.
+// Only a recorded position makes an order, or the end of a lock under which it was recorded, and only the first of its
+// instrument: an order that is filled may be known before the position that it sold, and nobody shall sell that twice. What a
+// growing position leaves behind is for another liquidation.
 func (a *Account) liquidate(events []Event) []Event {
 	var more []Event
 	if l, ok := a.activeLiquidation(); ok && (a.Status() == StatusActive || a.Status() == StatusClosing) {
-		for _, e := range events {
-			if p, ok := e.(PositionRecorded); ok && !a.orderOf(l, p.ISIN) {
-				more = append(more, a.sellAll(l.ID, l.UserID, p.ISIN)...)
+		for _, isin := range a.comesInto(events) {
+			if !a.orderOf(l, isin) {
+				more = append(more, a.sellAll(l.ID, l.UserID, isin)...)
 			}
 		}
 	}
@@ -215,6 +219,20 @@ func (a *Account) liquidate(events []Event) []Event {
 		more = append(more, a.progress(l)...)
 	}
 	return more
+}
+
+// comesInto are the instruments whose positions a commit may have brought into a liquidation.
+func (a *Account) comesInto(events []Event) []string {
+	var isins []string
+	for _, e := range events {
+		switch e := e.(type) {
+		case PositionRecorded:
+			isins = append(isins, e.ISIN)
+		case Unlocked:
+			return slices.Sorted(maps.Keys(a.positions))
+		}
+	}
+	return isins
 }
 
 // progress is how far a liquidation has got since it was last told.

@@ -124,8 +124,8 @@ func TestPositionThatComesInto(t *testing.T) {
 	s.does(t, holds("US5949181045", "1", 1), "position_recorded, order_placed")
 	s.does(t, &Lock{}, "locked")
 	s.does(t, holds("GB0002634946", "1", 1), "position_recorded")
-	s.does(t, &Unlock{}, "unlocked")
-	s.does(t, holds("GB0002634946", "1", 2), "position_recorded, order_placed")
+	s.does(t, &Unlock{}, "unlocked, order_placed")
+	s.does(t, holds("GB0002634946", "1", 2), "position_recorded")
 	require.Len(t, liquidationOf(t, s, someLiquidation).OrderIDs, 5)
 }
 
@@ -158,6 +158,21 @@ func TestWhatIsSoldAndNotYetRecorded(t *testing.T) {
 	s.does(t, holds(basf, "4", 2), "position_recorded")
 	events := s.does(t, liquidate(nextLiquidation), "liquidation_requested, order_placed")
 	require.Equal(t, Decimal("4"), events[1].(OrderPlaced).Quantity)
+}
+
+// TestASaleByCashAmount: how much of its instrument is left nobody knows, so that a liquidation waits for it.
+func TestASaleByCashAmount(t *testing.T) {
+	s := activeAccount(t)
+	s.does(t, holds(basf, "10", 1), "position_recorded")
+	s.does(t, &PlaceOrder{OrderID: someOrder, Side: Sell, ISIN: basf, CashAmount: "500", Currency: "EUR"}, "order_placed")
+	require.Contains(t, s.refuses(t, liquidate(someLiquidation), Conflict).Detail, someOrder)
+	s.does(t, orderIs(someOrder, OrderFilled, 1), "order_recorded")
+	s.refuses(t, liquidate(someLiquidation), Conflict)
+	s.does(t, holds(basf, "4", 2), "position_recorded")
+	events := s.does(t, liquidate(someLiquidation), "liquidation_requested, order_placed")
+	require.Equal(t, Decimal("4"), events[1].(OrderPlaced).Quantity)
+	s.does(t, &PlaceOrder{OrderID: nextOrder, Side: Sell, ISIN: apple, CashAmount: "1", Currency: "EUR"}, "order_placed")
+	s.does(t, holds(apple, "1", 1), "position_recorded")
 }
 
 // TestOneActiveLiquidation has what refuses a liquidation.

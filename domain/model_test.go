@@ -162,7 +162,7 @@ func (m *model) predictFact(p Payload) {
 		m.fact(p.CorporateActionID, p.Revision, ExpectedCorporateActions, p.Status == CorporateActionExpected)
 	case *RecordOrder:
 		o, ok := m.orders[p.OrderID]
-		bought := p.Status == OrderFilled && o.side == Buy && m.revisions[o.isin] <= o.since && !m.closed
+		bought := p.Status == OrderFilled && o.side == Buy && m.revisions[o.isin] <= o.since
 		if ok && m.fact(p.OrderID, p.Revision, OpenOrders, p.Status == OrderProcessing || bought) {
 			o.open, o.filled = p.Status == OrderProcessing, p.Status == OrderFilled
 			m.orders[p.OrderID] = o

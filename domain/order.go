@@ -117,9 +117,13 @@ func (a *Account) openOrders() []Order {
 	return open
 }
 
+// waitsFor tells whether closing waits for an order: while it is open, and while what a BUY bought is not known yet, since that
+// is one more thing to sell.
+func (a *Account) waitsFor(o Order) bool { return o.open() || o.Side == Buy && a.unreported(o) }
+
 // unreported tells of an order that is filled before its instrument's position was recorded again: what is held is not known
-// yet. The two facts come from two sources, in any order. An account does not close over a BUY that is not reported, since
-// what it bought is one more thing to sell; and what a SELL has sold is not sold again.
+// yet. The two facts come from two sources, in any order, and nothing links them: any later revision of the position counts as
+// the one that shows the order. And what is CANCELLED counts as having bought and sold nothing.
 func (a *Account) unreported(o Order) bool {
 	return o.Status == OrderFilled && a.positions[o.ISIN].Revision <= o.positionRevision
 }
@@ -133,6 +137,17 @@ func (a *Account) inSale(isin string) Decimal {
 		}
 	}
 	return sum
+}
+
+// inCashSale is a SELL order by cash amount that is about to sell an instrument: how much of it nobody knows.
+func (a *Account) inCashSale(isin string) (o Order, ok bool) {
+	for _, id := range slices.Sorted(maps.Keys(a.orders)) {
+		o := a.orders[id]
+		if o.ISIN == isin && o.Side == Sell && o.CashAmount != "" && (o.open() || a.unreported(o)) {
+			return o, true
+		}
+	}
+	return Order{}, false
 }
 
 // Evolve
@@ -293,7 +308,7 @@ func (a *Account) recordOrder(p *RecordOrder) ([]Event, error) {
 	}
 	e := OrderRecorded{OrderID: p.OrderID, Status: p.Status, PreviousStatus: o.Status, Revision: p.Revision}
 	o.Status = p.Status
-	return a.reconcile([]Event{e}, a.ID, OpenOrders, o.open(), o.item(), p.Revision), nil
+	return a.reconcile([]Event{e}, a.ID, OpenOrders, a.waitsFor(o), o.item(), p.Revision), nil
 }
 
 // cancelOpen asks for the cancellation of open orders that it was not asked for yet.

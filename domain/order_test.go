@@ -209,10 +209,11 @@ func TestOrderFactsAfterClosed(t *testing.T) {
 	require.Equal(t, OpenOrders, required.Blocker)
 	require.Equal(t, Item{ID: someOrder, ISIN: basf, Status: "PROCESSING", Quantity: "5"}, required.Item)
 	s.does(t, orderIs(someOrder, OrderProcessing, 3), "")
-	s.does(t, orderIs(someOrder, OrderFilled, 4), "order_recorded")
+	s.does(t, orderIs(someOrder, OrderFilled, 4), "order_recorded, reconciliation_required")
 	s.does(t, holds(basf, "5", 1), "position_recorded, reconciliation_required")
+	s.does(t, orderIs(someOrder, OrderFilled, 5), "order_recorded")
 	require.Equal(t, StatusClosed, s.status())
-	require.Len(t, s.closure().Reconciliation, 2)
+	require.Len(t, s.closure().Reconciliation, 3)
 	require.Empty(t, s.closure().Blockers)
 }
 
@@ -233,5 +234,5 @@ func TestPublishedOrders(t *testing.T) {
 	require.Equal(t, []string{"ORDER.PROCESSING"}, types(orderIs(someOrder, OrderProcessing, 1), "order_recorded"))
 	require.Equal(t, []string{"ACCOUNT.CLOSING_INITIATED", "ORDER.CANCELLATION_REQUESTED"}, types(&RequestAccountClosure{}, "closing_initiated, order_cancellation_requested"))
 	require.Equal(t, []string{"ORDER.CANCELLED", "ACCOUNT.CLOSED"}, types(orderIs(someOrder, OrderCancelled, 2), "order_recorded, closed"))
-	require.Equal(t, []string{"ORDER.FILLED"}, types(orderIs(someOrder, OrderFilled, 3), "order_recorded"))
+	require.Equal(t, []string{"ORDER.FILLED", "CLOSURE.RECONCILIATION_REQUIRED"}, types(orderIs(someOrder, OrderFilled, 3), "order_recorded, reconciliation_required"))
 }

@@ -63,7 +63,7 @@ type ReconciliationNotice struct {
 type StallNotice struct {
 	Aggregate Kind    `json:"aggregate" enum:"account,account_group" doc:"The kind of the resource that does not close."`
 	ID        string  `json:"id" format:"uuid" doc:"The resource."`
-	Number    int     `json:"number" doc:"How many times it was reported, with this one."`
+	Number    int     `json:"number" doc:"After how many periods: it grows with each report."`
 	Closure   Closure `json:"closure" doc:"Its closing, with what stands against it."`
 }
 

@@ -6,7 +6,8 @@ import "time"
 
 // ClosureStalled says that a closure is still in progress after so many periods. What blocks it is in the state.
 type ClosureStalled struct {
-	// Number counts the reports of one closure, from 1.
+	// Number is after how many periods, from 1. It grows with each report of one closure, and leaves out what no engine was
+	// there to report.
 	Number int `json:"number"`
 }
 

@@ -130,7 +130,7 @@ func TestPreviewOfTheTaxYear(t *testing.T) {
 	require.Equal(t, when(t, "2027-04-05T23:00:00Z"), *s.preview(Outlook{Domicile: "GB"}).NextEligibleAt)
 
 	// What the account was told before the request does not count before it, and the request brings the present one.
-	s.does(t, &RecordDomicile{Domicile: "GB"}, "domicile_recorded")
+	s.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, "domicile_recorded")
 	require.Empty(t, s.preview(Outlook{Domicile: "DE"}).Blockers)
 	require.Nil(t, s.agg.(*Account).EligibleAt())
 	s.does(t, &RequestAccountClosure{Domicile: "DE"}, "domicile_recorded, closing_initiated, closed")
@@ -140,32 +140,32 @@ func TestPreviewOfTheTaxYear(t *testing.T) {
 // TestDomicileChangesWhileClosing: out of the UK it closes at once when nothing else stands; into the UK the date counts from the request.
 func TestDomicileChangesWhileClosing(t *testing.T) {
 	out := british(t, at(0))
-	out.does(t, &RecordDomicile{Domicile: "DE"}, "domicile_recorded")
+	out.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "DE"}, "domicile_recorded")
 	require.Equal(t, "OPEN_POSITIONS", codes(out.closure().Blockers))
 	require.Nil(t, out.closure().NextEligibleAt)
 	out.does(t, holds(basf, "0", 2), "position_recorded, closed")
-	out.does(t, &RecordDomicile{Domicile: "GB"}, "")
+	out.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, "")
 	require.Nil(t, out.closure().NextEligibleAt, "what is CLOSED keeps the domicile that it closed with")
 
 	at1 := british(t, at(0))
 	at1.does(t, holds(basf, "0", 2), "position_recorded")
-	at1.does(t, &RecordDomicile{Domicile: "DE"}, "domicile_recorded, closed")
+	at1.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "DE"}, "domicile_recorded, closed")
 
 	in := closingAccount(t)
 	requested := *in.closure().RequestedAt
 	in.clock.stop(when(t, "2026-04-05T22:00:00Z"))
-	in.does(t, &RecordDomicile{Domicile: "GB"}, "domicile_recorded")
+	in.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, "domicile_recorded")
 	require.Equal(t, "OPEN_POSITIONS, TAX_YEAR_END", codes(in.closure().Blockers))
 	require.Equal(t, TaxYearEnd(requested), *in.closure().NextEligibleAt)
 	require.Equal(t, in.clock.now, find(in.closure().Blockers, TaxYearEndBlocker).Since)
 	in.does(t, holds(basf, "0", 2), "position_recorded")
-	in.does(t, &RecordDomicile{Domicile: "GB"}, "")
+	in.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, "")
 	in.clock.stop(TaxYearEnd(requested))
 	in.does(t, &ReviewClosure{}, "closed")
 
 	late := closingAccount(t)
 	late.clock.stop(when(t, "2026-04-05T23:00:00Z"))
-	late.does(t, &RecordDomicile{Domicile: "GB"}, "domicile_recorded")
+	late.does(t, &RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, "domicile_recorded")
 	require.Equal(t, "OPEN_POSITIONS", codes(late.closure().Blockers), "the tax year of the request is over already")
 	late.does(t, holds(basf, "0", 2), "position_recorded, closed")
 }
@@ -191,4 +191,12 @@ func TestGermanTaxYear(t *testing.T) {
 		require.NoError(t, d.day.Validate())
 		require.Equal(t, when(t, d.due), TaxStatementDue(d.year, d.day), "%d, %v", d.year, d.day)
 	}
+}
+
+// Only the account's own group is listened to: a link of another one, of an open that went wrong, changes no date.
+func TestTheDomicileOfAnotherGroup(t *testing.T) {
+	s := activeAccount(t)
+	s.does(t, &RequestAccountClosure{Domicile: "GB"}, "domicile_recorded, closing_initiated")
+	s.does(t, &RecordDomicile{AccountGroupID: otherGroup, Domicile: "DE"}, "")
+	require.Equal(t, StatusClosing, s.status())
 }

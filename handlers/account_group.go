@@ -21,9 +21,9 @@ func (e *Engine) openAccountGroup(ctx context.Context, c domain.Command, p *doma
 		if state, head, err = e.refresh(ctx, c.Target, state, head); err != nil {
 			return Outcome{}, err
 		}
-		// It is unchanged, or a conflict; neither needs the users.
+		// It is unchanged, or a conflict. An open that was cut short may have told the users before; that is taken back.
 		if _, err := state.Decide(c); err != nil {
-			return Outcome{}, err
+			return Outcome{}, e.withdrawn(ctx, c, p, err)
 		}
 		return Outcome{Unchanged, head.Sequence}, nil
 	}

@@ -47,6 +47,16 @@ func (e *Engine) withdrawn(ctx context.Context, c domain.Command, p *domain.Open
 	if err := e.withdrawUserLinks(ctx, c, p); err != nil {
 		return err
 	}
+	// The same open may have got through in between, by whoever finished it: then its users have to know it after all.
+	group, _, err := e.latest(ctx, c.Target)
+	if err != nil {
+		return err
+	}
+	if opened := group.(*domain.AccountGroup); opened.OpenedAs(p) && opened.Client() == c.ClientID {
+		if _, err := e.linkUsers(ctx, c, p); err != nil {
+			return err
+		}
+	}
 	return refusal
 }
 

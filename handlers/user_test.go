@@ -139,3 +139,25 @@ func linkedBy(t *testing.T, c eventstore.Recorded) domain.GroupLinked {
 	require.NoError(t, err)
 	return e.(domain.GroupLinked)
 }
+
+// An open that was cut short behind its link, of an id that is then opened with other users: the user of the first knows no
+// group that is not theirs.
+func TestACutShortOpenOfAnIDThatIsTaken(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	first, second, id := uuid.NewString(), uuid.NewString(), uuid.NewString()
+	open := taken(command(group(id), groupWith(first)))
+	link := open
+	link.CausationID, link.Target, link.Payload = open.ID, user(first), &domain.LinkGroup{AccountGroupID: id, Open: *groupWith(first)}
+	s.accepted(link)
+	cause := s.lastCommit(user(first))
+	s.accepted(command(group(id), groupWith(second)))
+	for range 2 {
+		require.NoError(t, s.engine.FinishOpenGroup(testContext(t), cause.Commit, linkedBy(t, cause)))
+	}
+	s.accepted(command(user(first), &domain.RequestOffboarding{}))
+	u, err := s.engine.User(testContext(t), someClient, second)
+	require.NoError(t, err)
+	_, knows := u.Group(id)
+	require.True(t, knows)
+}

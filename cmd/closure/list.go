@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,13 +21,24 @@ import (
 // listCommand prints the closings of all clients, the oldest request first: what operators look at first.
 type listCommand struct {
 	connection
-	Status         string `help:"Only those with the status: CLOSING, LOCKED or CLOSED; all for any." default:"CLOSING" enum:"CLOSING,LOCKED,CLOSED,all"`
+	Status         string `help:"Only those with the status: CLOSING, LOCKED or CLOSED; open for CLOSING and LOCKED, all for any. Defaults to open, and to all with --reconciliation." default:"" enum:",open,CLOSING,LOCKED,CLOSED,all"`
 	Blocker        string `help:"Only those that the blocker stands against, such as OPEN_POSITIONS."`
-	Reconciliation bool   `help:"Only those with something to reconcile; with --status all or CLOSED."`
+	Reconciliation bool   `help:"Only those with something to reconcile."`
 	ClientID       string `name:"client-id" help:"Only those of the client (uuid)."`
 	Offset         int    `default:"0" help:"How many to pass over."`
 	Limit          int    `default:"100" help:"How many to print at most: 1 to 1000."`
 	JSON           bool   `name:"json" help:"Print one JSON line a closing."`
+}
+
+// Validate is called by kong: a wrong flag is a wrong use.
+func (c listCommand) Validate() error {
+	switch {
+	case c.Offset < 0:
+		return fmt.Errorf("--offset: must be 0 or more, got %d", c.Offset)
+	case c.Limit < 1 || c.Limit > domain.MaxLimit:
+		return fmt.Errorf("--limit: must be 1 to %d, got %d", domain.MaxLimit, c.Limit)
+	}
+	return nil
 }
 
 func (c listCommand) Run(ctx context.Context, std streams) error {
@@ -36,32 +49,69 @@ func (c listCommand) Run(ctx context.Context, std streams) error {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	request := natsapi.ClosuresRequest{
-		ClientID: c.ClientID, Status: domain.Status(c.Status), Blocker: domain.BlockerCode(c.Blocker), Reconciliation: c.Reconciliation,
-		Offset: c.Offset, Limit: c.Limit,
-	}
-	if c.Status == "all" {
-		request.Status = ""
-	}
-	body, err := json.Marshal(request)
+	answer, err := c.ask(ctx, conn)
 	if err != nil {
 		return err
 	}
+	return c.print(std.out, answer)
+}
+
+// statuses are those that are asked for; "" is any.
+func (c listCommand) statuses() []domain.Status {
+	switch {
+	case c.Status == "all" || c.Status == "" && c.Reconciliation:
+		return []domain.Status{""}
+	case c.Status == "open" || c.Status == "":
+		return []domain.Status{domain.StatusClosing, domain.StatusLocked}
+	}
+	return []domain.Status{domain.Status(c.Status)}
+}
+
+// ask asks for each status, and puts the answers together: a list of the oldest is made of the oldest of each.
+func (c listCommand) ask(ctx context.Context, conn *nats.Conn) (natsapi.ClosuresAnswer, error) {
+	statuses := c.statuses()
+	if len(statuses) == 1 {
+		return c.page(ctx, conn, statuses[0], c.Offset, c.Limit)
+	}
+	var all natsapi.ClosuresAnswer
+	for _, status := range statuses {
+		part, err := c.page(ctx, conn, status, 0, min(c.Offset+c.Limit, domain.MaxLimit))
+		if err != nil {
+			return all, err
+		}
+		all.TotalCount += part.TotalCount
+		all.Data = append(all.Data, part.Data...)
+	}
+	slices.SortStableFunc(all.Data, func(a, b domain.ClosureItem) int { return a.Closure.RequestedAt.Compare(*b.Closure.RequestedAt) })
+	from := min(c.Offset, len(all.Data))
+	all.Data = all.Data[from:min(from+c.Limit, len(all.Data))]
+	return all, nil
+}
+
+func (c listCommand) page(ctx context.Context, conn *nats.Conn, status domain.Status, offset, limit int) (a natsapi.ClosuresAnswer, err error) {
+	body, err := json.Marshal(natsapi.ClosuresRequest{
+		ClientID: c.ClientID, Status: status, Blocker: domain.BlockerCode(c.Blocker), Reconciliation: c.Reconciliation, Offset: offset, Limit: limit,
+	})
+	if err != nil {
+		return a, err
+	}
 	reply, err := conn.RequestWithContext(ctx, eventstore.QueryClosures, body)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return errors.New("no engine is running at this NATS server: start one with 'closure serve'")
+		return a, errors.New("no engine is running at this NATS server: start one with 'closure serve'")
 	}
 	if err != nil {
-		return fmt.Errorf("no answer: %w", err)
+		return a, fmt.Errorf("no answer: %w", err)
 	}
-	var answer natsapi.ClosuresAnswer
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return fmt.Errorf("the answer cannot be read: %w", err)
+	if err := json.Unmarshal(reply.Data, &a); err != nil {
+		return a, fmt.Errorf("the answer cannot be read: %w", err)
 	}
-	if answer.Error != nil {
-		return usageError{errors.New(answer.Error.Detail)}
+	switch {
+	case a.Error == nil:
+		return a, nil
+	case a.Error.Status == http.StatusBadRequest:
+		return a, usageError{errors.New(a.Error.Detail)}
 	}
-	return c.print(std.out, answer)
+	return a, errors.New(a.Error.Detail)
 }
 
 func (c listCommand) print(w io.Writer, answer natsapi.ClosuresAnswer) error {

@@ -101,14 +101,21 @@ func writeSandbox(path string, c *clock) error {
 	return os.Rename(beside, path)
 }
 
+// mostYears is how far the clock may run ahead: longer than anybody has to wait, and not so long that times cannot be counted.
+const mostYears = 50
+
 // Advance moves the clock forwards to a time. All timers that are due by then fire in their order, each at its own time and
-// with all that follows from it, also those that are set on the way. It returns the time that it is then.
+// with all that follows from it, also those that are set on the way. It returns the time that it is then. When the context ends first, the clock stands on the way, and asking again goes on.
 func (s *sandbox) Advance(ctx context.Context, to time.Time) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := s.clock.Now(); to.Before(now) {
 		return now, &domain.Refusal{Kind: domain.Invalid, Detail: fmt.Sprintf(
 			"now: must not be before the time that it is, %s: the clock goes forwards only", now.UTC().Format(time.RFC3339Nano))}
+	}
+	if most := time.Now().AddDate(mostYears, 0, 0); to.After(most) {
+		return s.clock.Now(), &domain.Refusal{Kind: domain.Invalid, Detail: fmt.Sprintf(
+			"now: must be at most %d years ahead, until %s", mostYears, most.UTC().Format(time.RFC3339))}
 	}
 	for {
 		if err := s.settle(ctx); err != nil {

@@ -138,5 +138,5 @@ func TestList(t *testing.T) {
 	require.Contains(t, stderr, "blocker: must be one of OPEN_POSITIONS")
 	code, _, stderr = once(t, "", append(at, "--limit", "5000")...)
 	require.Equal(t, exitUsage, code)
-	require.Contains(t, stderr, "limit: must be 1 to 1000")
+	require.Contains(t, stderr, "--limit: must be 1 to 1000")
 }

@@ -9,7 +9,7 @@ import (
 
 // closureQuery is which closings are asked for. The codes are those of domain.BlockerCodes: a test holds them to it.
 type closureQuery struct {
-	Status         domain.Status      `query:"status" enum:"PENDING_APPROVAL,ACTIVE,CLOSING,CLOSED,LOCKED" doc:"Only resources in this status; CLOSING are those in progress."`
+	Status         domain.Status      `query:"status" enum:"PENDING_APPROVAL,ACTIVE,CLOSING,CLOSED,LOCKED" doc:"Only resources in this status; CLOSING, and LOCKED, are those in progress."`
 	Blocker        domain.BlockerCode `query:"blocker" enum:"OPEN_POSITIONS,EXPECTED_CORPORATE_ACTIONS,OPEN_ORDERS,TAX_YEAR_END,OPEN_ACCOUNTS,OUTSTANDING_FEES,OUTSTANDING_WITHDRAWALS,CASH_BALANCE,LOCKED" doc:"Only those against which this blocker stands."`
 	Reconciliation bool               `query:"reconciliation" doc:"With true only those with something that came after CLOSED and is not settled; with false all."`
 	Offset         int                `query:"offset" minimum:"0" default:"0" doc:"How many items to pass over."`
@@ -20,7 +20,7 @@ func (a *api) registerClosures() {
 	register(a, route{
 		id: "listClosures", method: http.MethodGet, path: "/closures", tag: tagClosures, summary: "List the closings",
 		text: "An addition of this engine. Every account and account group whose closing was asked for, the oldest request first; also after CLOSED. " +
-			"`status=CLOSING` leaves those in progress, `blocker` those that wait for one thing.",
+			"`status=CLOSING` leaves those in progress that are not locked, `blocker` those that wait for one thing.",
 		status: http.StatusOK, success: "A page of the closings.", example: exampleClosures,
 	}, a.listClosures)
 }

@@ -11,7 +11,6 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
-	"closure/eventstore/replay"
 )
 
 // ledger is what the events of an account or of a group say, read by the rules of DOMAIN once more. It asks the code for no
@@ -29,8 +28,6 @@ type ledger struct {
 	orders    map[string]placed
 	// raised is what is to be reconciled.
 	raised map[string]bool
-	// counts is how often each event came.
-	counts map[string]int
 }
 
 // placed is an order, with the revision that its instrument's position had when it was placed.
@@ -43,7 +40,7 @@ type placed struct {
 func newLedger(t testing.TB, ref domain.Ref) *ledger {
 	return &ledger{
 		t: t, of: fmt.Sprintf("%s %s", ref.Kind, ref.ID), said: map[string]domain.Event{}, revisions: map[string]int64{},
-		orders: map[string]placed{}, raised: map[string]bool{}, counts: map[string]int{},
+		orders: map[string]placed{}, raised: map[string]bool{},
 	}
 }
 
@@ -127,50 +124,77 @@ func (l *ledger) waits(now time.Time) bool {
 // enter takes one commit, and holds every event of it against what was before.
 func (l *ledger) enter(c eventstore.Recorded, events []domain.Event) {
 	var late, raised []domain.BlockerCode
-	begun := false
 	for i, e := range events {
-		l.counts[c.Events[i].Type]++
-		if k, revision := key(e); k != "" {
-			require.True(l.t, revision == 0 || revision > l.revisions[k], "%s: revision %d of %s was recorded after %d", l.of, revision, k, l.revisions[k])
-			l.said[k], l.revisions[k] = e, max(revision, l.revisions[k])
-			if code := l.blocks(e); code != "" && l.closed {
-				late = append(late, code)
-			}
+		require.False(l.t, l.closed && l.ends(e), "%s: %T after CLOSED", l.of, e)
+		if code := l.say(e); code != "" && l.closed {
+			late = append(late, code)
 		}
 		switch e := e.(type) {
-		case domain.AccountOpened, domain.AccountGroupOpened:
-			require.False(l.t, l.opened, "%s was opened twice", l.of)
-			l.opened = true
-		case domain.AccountLinkWithdrawn:
-			delete(l.said, e.AccountID)
-		case domain.DomicileRecorded:
-			l.domicile = e.Domicile
-		case domain.LockApplied, domain.Unlocked:
-			_, l.locked = e.(domain.LockApplied)
 		case domain.ReconciliationRequired:
 			raised, l.raised[e.ReconciliationID] = append(raised, e.Blocker), true
-		case domain.ReconciliationSettled:
-			delete(l.raised, e.ReconciliationID)
-		case domain.OrderPlaced:
-			l.place(e)
-		case domain.OrderCancellationRequested:
-			o := l.orders[e.OrderID]
-			require.False(l.t, o.cancelled, "%s: the order %s was asked to be cancelled twice", l.of, e.OrderID)
-			o.cancelled = true
-			l.orders[e.OrderID] = o
 		case domain.ClosingInitiated:
-			require.False(l.t, l.requested || l.locked, "%s: closing began when it could not", l.of)
-			l.requested, l.requestedAt, begun = true, c.Time, true
+			require.False(l.t, l.requested || l.locked, "%s: its closing began when it could not", l.of)
+			l.requested, l.requestedAt = true, c.Time
+			defer l.asks()
 		case domain.Closed:
 			require.Equal(l.t, len(events)-1, i, "%s: CLOSED is not the end of its commit", l.of)
-			require.True(l.t, l.requested && !l.closed, "%s is CLOSED, and was not CLOSING", l.of)
+			require.True(l.t, l.requested, "%s is CLOSED, and was not CLOSING", l.of)
 			require.Empty(l.t, l.codes(c.Time), "%s is CLOSED with a blocker, version %d", l.of, c.Version)
 			l.closed = true
+		default:
+			l.change(e)
 		}
 	}
 	require.Equal(l.t, late, raised, "%s: what came after CLOSED is to be reconciled, version %d", l.of, c.Version)
-	if begun {
-		l.asks()
+}
+
+// ends tells of what cannot come after CLOSED.
+func (l *ledger) ends(e domain.Event) bool {
+	switch e.(type) {
+	case domain.ClosingInitiated, domain.Closed, domain.LockApplied, domain.Unlocked, domain.OrderPlaced, domain.AccountLinked,
+		domain.DomicileChanged, domain.DomicileRecorded, domain.ClosureStalled, domain.AccountRenamed:
+		return true
+	}
+	return false
+}
+
+// say takes what an event says of a thing, and gives what it stands against closing as.
+func (l *ledger) say(e domain.Event) domain.BlockerCode {
+	k, revision := key(e)
+	if k == "" {
+		return ""
+	}
+	require.True(l.t, revision == 0 || revision > l.revisions[k], "%s: revision %d of %s was recorded after %d", l.of, revision, k, l.revisions[k])
+	l.said[k], l.revisions[k] = e, max(revision, l.revisions[k])
+	return l.blocks(e)
+}
+
+// change takes what else counts.
+func (l *ledger) change(e domain.Event) {
+	switch e := e.(type) {
+	case domain.AccountOpened, domain.AccountGroupOpened:
+		require.False(l.t, l.opened, "%s was opened twice", l.of)
+		l.opened = true
+	case domain.AccountLinkWithdrawn:
+		delete(l.said, e.AccountID)
+	case domain.DomicileRecorded:
+		l.domicile = e.Domicile
+	case domain.LockApplied:
+		l.locked = true
+	case domain.Unlocked:
+		l.locked = false
+	case domain.ReconciliationSettled:
+		delete(l.raised, e.ReconciliationID)
+	case domain.OrderPlaced:
+		// No BUY from CLOSING on, and none at all under a lock.
+		require.False(l.t, e.Side == "BUY" && l.requested, "%s took a BUY order after its closing had begun", l.of)
+		require.False(l.t, l.locked, "%s took an order under a lock", l.of)
+		l.orders[e.OrderID] = placed{OrderPlaced: e, position: l.revisions[e.ISIN]}
+	case domain.OrderCancellationRequested:
+		o := l.orders[e.OrderID]
+		require.False(l.t, o.cancelled, "%s: the order %s was asked to be cancelled twice", l.of, e.OrderID)
+		o.cancelled = true
+		l.orders[e.OrderID] = o
 	}
 }
 
@@ -181,59 +205,4 @@ func (l *ledger) asks() {
 		open := !ok || recorded.Status == "NEW" || recorded.Status == "PROCESSING"
 		require.False(l.t, open && o.Side == "BUY" && !o.cancelled, "%s closes, and nobody was asked to cancel the BUY order %s", l.of, id)
 	}
-}
-
-// place holds the rule of orders: no BUY from CLOSING on, and none at all from CLOSED on or under a lock.
-func (l *ledger) place(e domain.OrderPlaced) {
-	require.False(l.t, e.Side == domain.Buy && l.requested, "%s took a BUY order after its closing had begun", l.of)
-	require.False(l.t, l.closed || l.locked, "%s took an order that it could not take", l.of)
-	l.orders[e.OrderID] = placed{OrderPlaced: e, position: l.revisions[e.ISIN]}
-}
-
-// history is one aggregate as the log has it.
-type history struct {
-	ref     domain.Ref
-	commits []eventstore.Recorded
-	events  [][]domain.Event
-	states  []domain.Aggregate // after each commit
-	ledger  *ledger            // nil for a user
-}
-
-// history folds the commits of an aggregate one by one, and compares each state with what the ledger says.
-func (s *stage) history(ref domain.Ref) *history {
-	s.t.Helper()
-	h := &history{ref: ref, commits: s.commits(ref.Kind, ref.ID)}
-	state := domain.New(ref)
-	if ref.Kind != domain.KindUser {
-		h.ledger = newLedger(s.t, ref)
-	}
-	for _, c := range h.commits {
-		require.NoError(s.t, replay.Apply(state, []eventstore.Recorded{c}))
-		events, err := replay.Events(c.Commit)
-		require.NoError(s.t, err)
-		h.events, h.states = append(h.events, events), append(h.states, state.Copy())
-		if h.ledger == nil {
-			continue
-		}
-		h.ledger.enter(c, events)
-		stands := []domain.BlockerCode(nil)
-		for _, b := range state.(domain.Closable).Closure(domain.Outlook{Now: c.Time}).Blockers {
-			stands = append(stands, b.Code)
-		}
-		slices.Sort(stands)
-		require.Equal(s.t, h.ledger.codes(c.Time), stands, "%s, version %d", h.ledger.of, c.Version)
-	}
-	return h
-}
-
-// when is the sequence of the first commit with an event of the type that the condition takes; 0 for none.
-func (h *history) when(eventType string, takes func(domain.Event) bool) uint64 {
-	for i, c := range h.commits {
-		for j, e := range c.Events {
-			if e.Type == eventType && (takes == nil || takes(h.events[i][j])) {
-				return c.Sequence
-			}
-		}
-	}
-	return 0
 }

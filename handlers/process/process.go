@@ -53,6 +53,9 @@ func (cfg Config) withDefaults() Config {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	return cfg
 }
 
@@ -99,8 +102,8 @@ func (m *Manager) Lag(ctx context.Context) (uint64, error) { return m.follower.L
 // Timers are the durable timers; for a sandbox, whose clock is moved.
 func (m *Manager) Timers() *timer.Service { return m.timers }
 
-// handle works on commits of one aggregate. A refusal here is an error like any other: the engine's own commands are
-// never refused for good, so what is refused now (a replica that lags shows no group yet) is tried again.
+// handle works on commits of one aggregate. A refusal here is an error like any other: but where it says so, the engine's own
+// commands are never refused for good, so what is refused now is tried again.
 func (m *Manager) handle(ctx context.Context, commits []eventstore.Recorded) error {
 	for _, c := range commits {
 		events, err := replay.Events(c.Commit)
@@ -135,7 +138,7 @@ func (m *Manager) react(ctx context.Context, c eventstore.Recorded, e domain.Eve
 		return m.recordDomicile(ctx, c)
 	case domain.ReportCreated:
 		if e.Type == domain.ReportAnnualTaxStatement {
-			return m.do(ctx, c, domain.Ref{Kind: domain.KindUser, ID: e.UserID}, &domain.RecordTaxStatement{AccountGroupID: c.AggregateID})
+			return m.tellUser(ctx, c, e.UserID, &domain.RecordTaxStatement{AccountGroupID: c.AggregateID})
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (m *Manager) setTimers(ctx context.Context, c eventstore.Recorded, events [
 	case state.InProgress():
 		return m.watch(ctx, state, initiated || stalled, initiated || moved)
 	case ended:
-		return m.unwatch(ctx, state, initiated)
+		return m.unwatch(ctx, state, initiated, moved)
 	}
 	return nil
 }
@@ -88,8 +88,8 @@ func (m *Manager) watch(ctx context.Context, state closable, stall, taxYear bool
 }
 
 // unwatch takes the timers of a closure away that has come to its end, and sets what comes after it. One that ended in the
-// commit that began it never had any.
-func (m *Manager) unwatch(ctx context.Context, state closable, atOnce bool) error {
+// commit that began it never had any; one that ended with a change of domicile may have had one by the former domicile.
+func (m *Manager) unwatch(ctx context.Context, state closable, atOnce, moved bool) error {
 	if !atOnce {
 		if err := m.cancel(ctx, state, purposeStall); err != nil {
 			return err
@@ -97,7 +97,7 @@ func (m *Manager) unwatch(ctx context.Context, state closable, atOnce bool) erro
 	}
 	switch a := state.(type) {
 	case *domain.Account:
-		if a.EligibleAt() != nil && !atOnce {
+		if !atOnce && (moved || a.EligibleAt() != nil) {
 			return m.cancel(ctx, state, purposeTaxYearEnd)
 		}
 	case *domain.AccountGroup:
@@ -118,26 +118,50 @@ func (m *Manager) cancel(ctx context.Context, of domain.Aggregate, purpose strin
 
 // expired is what a timer does: a command to its aggregate, which checks the time itself. Its id derives from the timer, so
 // that one that fires twice does nothing the second time.
+//
+// When it is due is asked anew, of the state and of the configuration as they are now: a timer that was set by another
+// configuration, and that comes too early by this one, is set again.
 func (m *Manager) expired(ctx context.Context, t timer.Timer) error {
 	ref := domain.Ref{Kind: domain.Kind(t.Aggregate), ID: t.ID}
 	state, err := m.closable(ctx, ref)
 	if err != nil {
 		return err
 	}
-	var p domain.Payload
-	switch t.Purpose {
-	case purposeTaxYearEnd:
-		p = &domain.ReviewClosure{}
-	case purposeStall:
-		p = &domain.ReportStall{Number: state.Stalls() + 1, Period: m.cfg.StallAfter}
-	case purposeTaxStatement:
-		p = &domain.RequestTaxStatement{Day: m.cfg.TaxStatementDay}
-	default:
-		return fmt.Errorf("a timer for %s: this version does not know that", t.Purpose)
+	p, due, err := m.purposeOf(state, t.Purpose)
+	if err != nil || p == nil {
+		return err
+	}
+	if due.After(m.cfg.Now()) {
+		return m.set(ctx, state, t.Purpose, due)
 	}
 	_, err = m.engine.Do(ctx, domain.Command{
 		Target: ref, ID: domain.DeriveID("timer", t.Aggregate, t.ID, t.Purpose, t.Due.UTC().Format(time.RFC3339Nano)),
 		ClientID: state.Client(), Actor: actor, Payload: p,
 	})
 	return err
+}
+
+// purposeOf is what a timer asks for by now, and since when that is due; nil for nothing.
+func (m *Manager) purposeOf(state closable, purpose string) (domain.Payload, time.Time, error) {
+	switch purpose {
+	case purposeTaxYearEnd:
+		if account, ok := state.(*domain.Account); ok && account.InProgress() && account.EligibleAt() != nil {
+			return &domain.ReviewClosure{}, *account.EligibleAt(), nil
+		}
+	case purposeStall:
+		if state.InProgress() {
+			// After a long time without an engine one report is enough.
+			over := int(m.cfg.Now().Sub(*state.RequestedAt()) / m.cfg.StallAfter)
+			n := max(over, state.Stalls()+1)
+			return &domain.ReportStall{Number: n, Period: m.cfg.StallAfter}, domain.StallDue(*state.RequestedAt(), n, m.cfg.StallAfter), nil
+		}
+	case purposeTaxStatement:
+		if group, ok := state.(*domain.AccountGroup); ok && group.TaxStatementYear() != 0 {
+			due := domain.TaxStatementDue(group.TaxStatementYear(), m.cfg.TaxStatementDay)
+			return &domain.RequestTaxStatement{Day: m.cfg.TaxStatementDay}, due, nil
+		}
+	default:
+		return nil, time.Time{}, fmt.Errorf("a timer for %s: this version does not know that", purpose)
+	}
+	return nil, time.Time{}, nil
 }

@@ -94,6 +94,7 @@ func TestADomicileThatChanges(t *testing.T) {
 	s.accepted(command(domain.KindAccountGroup, groupID, &domain.ChangeDomicile{Domicile: "DE", TaxResidencies: []string{"DE"}}))
 	s.settle(m)
 	require.Equal(t, domain.StatusClosed, s.status(waits), "only the tax year stood against it")
+	require.Empty(t, purposes(s.pending(m), waits), "no timer is left")
 	require.Equal(t, domain.StatusClosing, s.status(holds))
 	require.NotContains(t, purposes(s.pending(m), holds), purposeTaxYearEnd)
 	s.accepted(command(domain.KindAccount, closed, &domain.RequestAccountClosure{}))
@@ -168,6 +169,59 @@ func TestATaxStatementIsAskedForInMarch(t *testing.T) {
 	}))
 	s.settle(m)
 	require.Equal(t, domain.UserOffboarded, s.user(holder).Status())
+}
+
+// An engine that runs with another configuration than the one that set a timer: the timer comes by the former day, and is set
+// again by the new one.
+func TestATimerOfAnotherConfiguration(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.setClock(time.Date(2027, 1, 1, 10, 0, 0, 0, time.UTC))
+	before := s.manager(nil)
+	groupID := s.groupIn("DE")
+	s.accepted(command(domain.KindAccountGroup, groupID, &domain.RequestAccountGroupClosure{}))
+	id := s.openAccount(s.groupIn("DE"))
+	s.accepted(command(domain.KindAccount, id, &domain.RecordPosition{ISIN: basf, Quantity: "1", Revision: 1}))
+	s.accepted(command(domain.KindAccount, id, &domain.RequestAccountClosure{}))
+	s.settle(before)
+	statement, stalled := purposes(s.pending(before), groupID)[purposeTaxStatement], purposes(s.pending(before), id)[purposeStall]
+	s.stop(before)
+
+	engine, log := s.another()
+	after := s.start(New(Config{
+		Engine: engine, Log: log, Now: s.now, StallAfter: 45 * 24 * time.Hour, TaxStatementDay: domain.MonthDay{Month: time.March, Day: 20},
+	}))
+	s.setClock(stalled)
+	require.NoError(t, after.Timers().Expire(testContext(t), timer.Timer{Aggregate: "account", ID: id, Purpose: purposeStall, Due: stalled}))
+	require.Equal(t, stalled.Add(15*24*time.Hour), purposes(s.pending(after), id)[purposeStall])
+	s.setClock(statement)
+	require.NoError(t, after.Timers().Expire(testContext(t), timer.Timer{Aggregate: "account_group", ID: groupID, Purpose: purposeTaxStatement, Due: statement}))
+	require.Equal(t, statement.Add(5*24*time.Hour), purposes(s.pending(after), groupID)[purposeTaxStatement])
+
+	// Long after: one report for all the periods in which nobody was there.
+	due := purposes(s.pending(after), id)[purposeStall]
+	s.setClock(due.Add(100 * 24 * time.Hour))
+	require.NoError(t, after.Timers().Expire(testContext(t), timer.Timer{Aggregate: "account", ID: id, Purpose: purposeStall, Due: due}))
+	a, err := s.engine.Account(testContext(t), someClient, id)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, a.Stalls(), 3)
+	commits := s.commits(domain.KindAccount, id)
+	require.Equal(t, []string{domain.EventAccountClosureStalled}, eventTypes(commits[len(commits)-1]))
+	require.NotContains(t, eventTypes(commits[:len(commits)-1]...), domain.EventAccountClosureStalled)
+}
+
+// A group that a former version opened, which told no user of it, closes all the same.
+func TestAGroupThatItsUsersDoNotKnow(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	groupID := s.groupIn("DE")
+	group, err := s.engine.AccountGroup(testContext(t), someClient, groupID)
+	require.NoError(t, err)
+	s.accepted(command(domain.KindUser, group.Users[0].ID, &domain.WithdrawGroupLink{AccountGroupID: groupID}))
+	s.accepted(command(domain.KindAccountGroup, groupID, &domain.RequestAccountGroupClosure{}))
+	m := s.manager(nil)
+	s.settle(m)
+	require.Equal(t, s.last(), m.Position())
 }
 
 func (s *stage) user(id string) *domain.User {
