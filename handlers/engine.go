@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -214,7 +213,7 @@ func commitOf(c domain.Command, head eventstore.Head, events []domain.Event) (ev
 		return eventstore.Commit{}, err
 	}
 	return eventstore.Commit{
-		ID:        domain.DeriveID("commit", string(c.Target.Kind), c.Target.ID, strconv.Itoa(head.Version+1), c.ID),
+		ID:        replay.CommitID(c.Target.Kind, c.Target.ID, head.Version+1, c.ID),
 		Aggregate: string(c.Target.Kind), AggregateID: c.Target.ID, ClientID: c.ClientID,
 		Command: c.Payload.CommandName(), CommandID: c.ID, Actor: c.Actor,
 		RequestID: c.RequestID, CorrelationID: c.CorrelationID, CausationID: c.CausationID,

@@ -53,6 +53,8 @@ type cli struct {
 	Send    sendCommand    `cmd:"" help:"Send a command or a fact over NATS, and print the answer."`
 	List    listCommand    `cmd:"" help:"List the closings with what stands against them, the oldest first."`
 	History historyCommand `cmd:"" help:"Print the history of an account, an account group or a user."`
+	Verify  verifyCommand  `cmd:"" help:"Verify the whole event log, or an export of it: every hash, every link, every event."`
+	Export  exportCommand  `cmd:"" help:"Write the event log, or a part of it, as JSON lines that verify on their own."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
