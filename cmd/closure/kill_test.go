@@ -74,6 +74,8 @@ func TestKill(t *testing.T) {
 		hook.await(t, "the reports of all groups", func(got []delivery) bool { return count(got, "REPORT.CREATED") >= killGroups })
 	}
 	checkAfterKills(t, v, groups, hooks)
+	code, out, stderr := once(t, "", "verify", "--nats-url", v.now().NATS)
+	require.Equal(t, exitDone, code, out+stderr)
 	v.stop()
 }
 
