@@ -41,6 +41,9 @@ const (
 // outcome is unknown: ErrUnavailable. Repeating it with the same commit id and
 // head is safe. Other errors: ErrTooLarge, ErrMalformedCommit, ErrCommitIDTaken.
 func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error) {
+	if err := head.check(); err != nil {
+		return Recorded{}, fmt.Errorf("append: %w", err)
+	}
 	c.Version = head.Version + 1
 	c.PrevHash = head.Hash
 	c, body, err := c.encode()
@@ -56,6 +59,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	// it is settled or the time is up.
 	behind := &search{id: c.ID, subject: LogSubject(c.Aggregate, c.AggregateID), head: head.Sequence}
 	wait := retry.NewBackoff(5*time.Millisecond, 250*time.Millisecond)
+	var odd error // what was found, and does not settle it
 	for {
 		done, v, err := l.publish(ctx, rec, body, head)
 		switch v {
@@ -70,9 +74,12 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 		}
 		// The guard refused the commit and yet nobody else's is there: one is on
 		// its way into a replicated stream. Or nobody answers at all.
+		if v == conflicted && lookErr == nil {
+			odd = fmt.Errorf("nothing stands behind the head at sequence %d, and yet it is refused: is it of another log?", head.Sequence)
+		}
 		if waitErr := wait.Wait(ctx); waitErr != nil {
 			return Recorded{}, fmt.Errorf("%w: append %s to %s: %w",
-				ErrUnavailable, behind.id, behind.subject, errors.Join(err, lookErr, waitErr))
+				ErrUnavailable, behind.id, behind.subject, errors.Join(odd, err, lookErr, waitErr))
 		}
 	}
 }
@@ -134,7 +141,9 @@ func judge(err error, size int, limit int64) (verdict, error) {
 // caller's head is that commit, or a later one: it was decided twice.
 func (l *Log) duplicate(ctx context.Context, rec Recorded, seq uint64) (Recorded, verdict, error) {
 	subject := LogSubject(rec.Aggregate, rec.AggregateID)
-	first, err := l.leaderNext(ctx, subject, seq)
+	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
+	defer cancel()
+	first, err := l.leaderNext(try, subject, seq)
 	if err != nil {
 		return Recorded{}, unknown, err
 	}

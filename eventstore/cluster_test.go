@@ -2,13 +2,11 @@ package eventstore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore"
 	"closure/eventstore/embedded"
@@ -30,46 +28,6 @@ func clustered(t *testing.T) (*embedded.Cluster, []*eventstore.Log) {
 		logs = append(logs, openLogOn(t, nc, eventstore.Config{Replicas: 3, AppendTimeout: 20 * time.Second}))
 	}
 	return c, logs
-}
-
-// On a replicated stream there is a second code for a conflict, while another
-// append to the subject is on its way.
-func TestConflictsOnACluster(t *testing.T) {
-	t.Parallel()
-	_, logs := clustered(t)
-	// First that the code really comes, or the test would prove nothing.
-	eventually(t, "code 10164", func() bool {
-		return sawCode(t, logs[0].JetStream(), jetstream.JSErrCodeStreamWrongLastSequenceConstant)
-	})
-	for round := range 10 {
-		race(t, logs, fmt.Sprintf("r%d", round), 30)
-	}
-}
-
-// sawCode publishes on one guard many times at once, and looks for the code.
-func sawCode(t *testing.T, js jetstream.JetStream, code jetstream.ErrorCode) bool {
-	t.Helper()
-	subject := eventstore.LogSubject("probe", nats.NewInbox()[len("_INBOX."):])
-	var all []jetstream.PubAckFuture
-	for range 20 {
-		f, err := js.PublishAsync(subject, []byte("probe"), jetstream.WithExpectLastSequencePerSubject(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, f)
-	}
-	found := false
-	for _, f := range all {
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			var api *jetstream.APIError
-			found = found || errors.As(err, &api) && api.ErrorCode == code
-		case <-time.After(patience):
-			t.Fatal("no answer to a publish")
-		}
-	}
-	return found
 }
 
 // While the leader of the stream goes away and comes back, appends wait, and none is

@@ -47,19 +47,6 @@ type Recorded struct {
 	Size     int    // bytes of the stored body
 }
 
-// Head is the position of an aggregate that a decision was based on: its last
-// commit. The zero Head is an aggregate without commits.
-type Head struct {
-	Sequence uint64 // of the stream
-	Version  int
-	Hash     string
-}
-
-// Head of the aggregate when r is its last commit.
-func (r Recorded) Head() Head {
-	return Head{Sequence: r.Sequence, Version: r.Version, Hash: r.Hash}
-}
-
 // HashOf is the hash of a commit: lower-case hex SHA-256 of its body, byte for
 // byte as stored.
 func HashOf(body []byte) string {

@@ -225,27 +225,6 @@ func TestFollowerNeedsAHandler(t *testing.T) {
 	}
 }
 
-func TestFollowerWaitForEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	l := openLog(t)
-	w := newWriter(t, l)
-	blocked := make(chan struct{})
-	f := startFollower(t, l, eventstore.FollowerConfig{Handle: func(context.Context, []eventstore.Recorded) error {
-		<-blocked
-		return nil
-	}})
-	t.Cleanup(func() { close(blocked) }) // before the follower is stopped
-	w.spread(5, 1)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f.WaitFor(ctx, 5) }()
-	cancel()
-	mustBe(t, receive(t, done, "end of the wait"), context.Canceled)
-	if lag, err := f.Lag(testContext(t)); err != nil || lag != 5 {
-		t.Fatalf("lag %d, %v; want 5", lag, err)
-	}
-}
-
 // A commit that does not decode is never passed over: the follower says which one
 // it is, and handles what is before it and nothing behind it.
 func TestFollowerStaysBeforeABrokenCommit(t *testing.T) {

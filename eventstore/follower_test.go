@@ -42,19 +42,6 @@ func TestFollowerReadsInOrder(t *testing.T) {
 	}
 }
 
-func TestFollowerBeginsAtFrom(t *testing.T) {
-	t.Parallel()
-	l := openLog(t)
-	newWriter(t, l).spread(50, 5)
-	got := &collector{}
-	f := startFollower(t, l, eventstore.FollowerConfig{From: 31, Handle: got.handle})
-	if f.Position() < 30 {
-		t.Fatalf("position %d before anything is handled, want 30 at least", f.Position())
-	}
-	waitFor(t, f, 50)
-	mustRun(t, got.sequences(), 31, 50)
-}
-
 // A handler that fails gets the same commits again, and nothing after them before.
 func TestFollowerRetries(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,6 @@ package eventstore_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"closure/eventstore"
 	"closure/eventstore/embedded/embeddedtest"
+	"closure/eventstore/eventstoretest"
 )
 
 // patience is how long a test waits for what has to come.
@@ -46,11 +45,7 @@ func openLogOn(t testing.TB, nc *nats.Conn, cfg eventstore.Config) *eventstore.L
 
 // commitOf makes a commit of one event.
 func commitOf(aggregate, id string) eventstore.Commit {
-	return eventstore.Commit{
-		ID: uuid.NewString(), Aggregate: aggregate, AggregateID: id, Actor: "test",
-		Time:   time.Now(),
-		Events: []eventstore.Event{{Type: aggregate + ".changed", Version: 1, Data: json.RawMessage(`{}`)}},
-	}
+	return eventstoretest.CommitOf(aggregate, id)
 }
 
 // writer appends to many aggregates, and knows their heads.

@@ -51,6 +51,8 @@ type Log struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	cfg Config
+	// replicas that the stream has; cfg asks for so many at least.
+	replicas int
 }
 
 // Open creates the stream CLOSURE_LOG, or checks the one that exists. Settings
@@ -66,10 +68,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
-	if err := ensureStream(ctx, js, cfg.Replicas); err != nil {
+	has, err := ensureStream(ctx, js, cfg.Replicas)
+	if err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
-	return &Log{nc: nc, js: js, cfg: cfg}, nil
+	return &Log{nc: nc, js: js, cfg: cfg, replicas: has}, nil
 }
 
 // JetStream of the connection, for those who keep other streams beside the log.

@@ -90,7 +90,7 @@ func (l *Log) LoadFromLeader(ctx context.Context, aggregate, id string, after ui
 // is one request more.
 func (l *Log) LoadCurrent(ctx context.Context, aggregate, id string, after uint64) ([]Recorded, error) {
 	out, err := l.Load(ctx, aggregate, id, after)
-	if err != nil || l.cfg.Replicas == 1 {
+	if err != nil || l.replicas == 1 {
 		return out, err
 	}
 	last := after

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore/retry"
 )
+
+// duplicateWindow is how long Append recognises a commit on a head that is not
+// before it.
+const duplicateWindow = 2 * time.Minute
 
 // logStream is the configuration of CLOSURE_LOG.
 func logStream(replicas int) jetstream.StreamConfig {
@@ -23,14 +28,16 @@ func logStream(replicas int) jetstream.StreamConfig {
 		DenyDelete:  true,
 		DenyPurge:   true,
 		AllowDirect: true,
+		Duplicates:  duplicateWindow,
 		// Nothing uses batches yet; a stream that has them denied would have to be
 		// changed by an operator once it does.
 		AllowAtomicPublish: true,
 	}
 }
 
-// ensureStream creates the log, or checks the one that is there.
-func ensureStream(ctx context.Context, js jetstream.JetStream, replicas int) error {
+// ensureStream creates the log, or checks the one that is there. It tells how many
+// replicas the stream has: those asked for at least.
+func ensureStream(ctx context.Context, js jetstream.JetStream, replicas int) (int, error) {
 	if _, has := ctx.Deadline(); !has {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, retry.StartWithin)
@@ -48,9 +55,43 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, replicas int) err
 		return stream, err
 	})
 	if err != nil {
-		return Unavailable("open the stream "+StreamLog, err)
+		return 0, Unavailable("open the stream "+StreamLog, err)
 	}
-	return checkStream(stream.CachedInfo(), replicas)
+	info := awaitReplicas(ctx, stream)
+	return info.Config.Replicas, checkStream(info, replicas)
+}
+
+// replicasWithin bounds the wait for the replicas of a new log; when a server is
+// down, the log begins without it.
+const replicasWithin = 5 * time.Second
+
+// awaitReplicas gives the state of the stream. For a moment after it was created not
+// every server of a cluster knows it, and one that does not may answer that there is
+// no such stream. So a log without commits is waited for.
+func awaitReplicas(ctx context.Context, stream jetstream.Stream) *jetstream.StreamInfo {
+	ctx, cancel := context.WithTimeout(ctx, replicasWithin)
+	defer cancel()
+	for wait := retry.NewBackoff(10*time.Millisecond, 250*time.Millisecond); ; {
+		info := stream.CachedInfo()
+		if info.State.LastSeq > 0 || everywhere(info) || wait.Wait(ctx) != nil {
+			return info
+		}
+		// An error leaves the information as it was; it is asked for again.
+		_, _ = stream.Info(ctx)
+	}
+}
+
+// everywhere: all replicas of the stream are there, and up to date with its leader.
+func everywhere(info *jetstream.StreamInfo) bool {
+	if info.Cluster == nil { // a server on its own
+		return true
+	}
+	for _, r := range info.Cluster.Replicas {
+		if !r.Current || r.Offline {
+			return false
+		}
+	}
+	return info.Cluster.Leader != "" && len(info.Cluster.Replicas) == info.Config.Replicas-1
 }
 
 // checkStream names every setting, and every sign in the state, that breaks what
@@ -82,7 +123,10 @@ func checkStream(info *jetstream.StreamInfo, replicas int) error {
 	want(cfg.FirstSeq <= 1, "first_seq is %d, has to be 1", cfg.FirstSeq)
 	want(cfg.SubjectTransform == nil, "subject_transform is set")
 	want(!cfg.AllowMsgCounter, "allow_msg_counter is on, has to be off")
+	want(!cfg.AllowMsgSchedules, "allow_msg_schedules is on, has to be off")
 	// … and writing and reading have to work.
+	want(cfg.Duplicates >= duplicateWindow, "duplicate_window is %s, has to be %s at least", cfg.Duplicates, duplicateWindow)
+	want(cfg.MaxConsumers <= 0, "max_consumers is %d, has to be -1", cfg.MaxConsumers)
 	want(!cfg.NoAck, "no_ack is on, has to be off")
 	want(!cfg.Sealed, "sealed is on, has to be off")
 	want(cfg.AllowDirect, "allow_direct is off, has to be on")
