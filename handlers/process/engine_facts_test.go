@@ -100,11 +100,12 @@ func (r *story) addFee(of domain.Ref, id string) {
 }
 
 func (r *story) addWithdrawal(of domain.Ref, id string) {
+	statuses := []domain.WithdrawalStatus{domain.WithdrawalNew, domain.WithdrawalProcessing, domain.WithdrawalConfirmed, domain.WithdrawalCancelled}
 	withdrawal := func(status domain.WithdrawalStatus, revision int64) domain.Payload {
 		return &domain.RecordWithdrawal{WithdrawalID: id, Status: status, Amount: "1250", Currency: "EUR", Revision: revision}
 	}
 	r.addSource(of, id, func(revision int64) domain.Payload {
-		return withdrawal(oneOf(r, domain.WithdrawalNew, domain.WithdrawalProcessing, domain.WithdrawalConfirmed, domain.WithdrawalCancelled), revision)
+		return withdrawal(oneOf(r, statuses...), revision)
 	}, func(revision int64) domain.Payload { return withdrawal(domain.WithdrawalConfirmed, revision) })
 }
 

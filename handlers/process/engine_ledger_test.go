@@ -81,7 +81,7 @@ func (l *ledger) blocks(e domain.Event) domain.BlockerCode {
 		code, stands = domain.OpenOrders, true
 	case domain.OrderRecorded:
 		o := l.orders[e.OrderID]
-		bought := e.Status == "FILLED" && o.Side == "BUY" && l.revisions[o.ISIN] == o.position && !l.closed
+		bought := e.Status == "FILLED" && o.Side == "BUY" && l.revisions[o.ISIN] == o.position
 		code, stands = domain.OpenOrders, e.Status == "PROCESSING" || bought
 	case domain.CashBalanceRecorded:
 		code, stands = domain.CashBalance, e.Balance != "0" || e.PendingSettlement != "0"
@@ -124,8 +124,9 @@ func (l *ledger) waits(now time.Time) bool {
 // enter takes one commit, and holds every event of it against what was before.
 func (l *ledger) enter(c eventstore.Recorded, events []domain.Event) {
 	var late, raised []domain.BlockerCode
+	begins := false
 	for i, e := range events {
-		require.False(l.t, l.closed && l.ends(e), "%s: %T after CLOSED", l.of, e)
+		require.False(l.t, l.closed && belongsBefore(e), "%s: %T after CLOSED", l.of, e)
 		if code := l.say(e); code != "" && l.closed {
 			late = append(late, code)
 		}
@@ -134,8 +135,7 @@ func (l *ledger) enter(c eventstore.Recorded, events []domain.Event) {
 			raised, l.raised[e.ReconciliationID] = append(raised, e.Blocker), true
 		case domain.ClosingInitiated:
 			require.False(l.t, l.requested || l.locked, "%s: its closing began when it could not", l.of)
-			l.requested, l.requestedAt = true, c.Time
-			defer l.asks()
+			l.requested, l.requestedAt, begins = true, c.Time, true
 		case domain.Closed:
 			require.Equal(l.t, len(events)-1, i, "%s: CLOSED is not the end of its commit", l.of)
 			require.True(l.t, l.requested, "%s is CLOSED, and was not CLOSING", l.of)
@@ -146,10 +146,13 @@ func (l *ledger) enter(c eventstore.Recorded, events []domain.Event) {
 		}
 	}
 	require.Equal(l.t, late, raised, "%s: what came after CLOSED is to be reconciled, version %d", l.of, c.Version)
+	if begins {
+		l.asks()
+	}
 }
 
-// ends tells of what cannot come after CLOSED.
-func (l *ledger) ends(e domain.Event) bool {
+// belongsBefore tells of what cannot come after CLOSED.
+func belongsBefore(e domain.Event) bool {
 	switch e.(type) {
 	case domain.ClosingInitiated, domain.Closed, domain.LockApplied, domain.Unlocked, domain.OrderPlaced, domain.AccountLinked,
 		domain.DomicileChanged, domain.DomicileRecorded, domain.ClosureStalled, domain.AccountRenamed:

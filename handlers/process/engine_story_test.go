@@ -16,8 +16,8 @@ import (
 	"closure/handlers"
 )
 
-// story is one run of the property: a group with one to four accounts, what happens to them in any order, and their end. What
-// is drawn follows from the seed; which of several commands at once comes first does not.
+// story is one run of the property: a group with one to four accounts, what happens to them in any order, and their end.
+// What is drawn follows from the seed; which of several commands at once comes first does not.
 type story struct {
 	*property
 	ctx      context.Context
@@ -32,18 +32,6 @@ type story struct {
 	sent     []domain.Command
 	accepted []accepted
 	served   []served
-}
-
-// accepted is a command that was accepted, and where its commit is said to stand.
-type accepted struct {
-	domain.Command
-	sequence uint64
-}
-
-// served is a state that an engine gave to a reader, who knew of a sequence before.
-type served struct {
-	state domain.Aggregate
-	after uint64
 }
 
 // oneOf draws one of a few.
@@ -91,7 +79,8 @@ func (r *story) openGroup() domain.Command {
 func (r *story) residencies() []string { return oneOf(r, []string{"DE"}, []string{"GB"}, nil) }
 
 func (r *story) openAccount(ref domain.Ref) domain.Command {
-	return r.command(ref, &domain.OpenAccount{AccountGroupID: r.groups[0].ID, Type: domain.Trading, Name: oneOf(r, "Depot", "Depot", "Depot", "Sparen")})
+	name := oneOf(r, "Depot", "Depot", "Depot", "Sparen") // another name is another account, and refused
+	return r.command(ref, &domain.OpenAccount{AccountGroupID: r.groups[0].ID, Type: domain.Trading, Name: name})
 }
 
 // step is one thing that happens, or several at once.
@@ -149,7 +138,7 @@ func (r *story) anything() domain.Command {
 	case n < 86:
 		return r.command(account, &domain.RequestAccountClosure{})
 	case n < 89:
-		return r.command(group, &domain.RequestAccountGroupClosure{ClosureReason: oneOf[domain.ClosureReason](r, "", "aml"), NotificationOnly: r.random.IntN(4) == 0})
+		return r.command(group, &domain.RequestAccountGroupClosure{NotificationOnly: r.random.IntN(4) == 0})
 	}
 	if clearing := r.clearing(either); len(clearing) > 0 {
 		return oneOf(r, clearing...)
@@ -159,7 +148,7 @@ func (r *story) anything() domain.Command {
 
 // order places an order; what becomes of it is told by a source from then on.
 func (r *story) order(account domain.Ref) domain.Command {
-	p := &domain.PlaceOrder{OrderID: r.id(), Side: oneOf(r, domain.Buy, domain.Sell), ISIN: oneOf(r, isins...), Quantity: oneOf[domain.Decimal](r, "1", "2.5")}
+	p := &domain.PlaceOrder{OrderID: r.id(), Side: oneOf(r, domain.Buy, domain.Sell), ISIN: oneOf(r, isins...), Quantity: "2.5"}
 	r.addOrder(account, p.OrderID)
 	return r.command(account, p)
 }
@@ -229,7 +218,7 @@ func (r *story) send(commands ...domain.Command) {
 func (r *story) note(c domain.Command, out handlers.Outcome, err error) {
 	var refusal *domain.Refusal
 	if errors.Is(err, handlers.ErrContention) {
-		r.counts["contended"]++
+		r.counts[contended]++
 		return
 	}
 	if !errors.As(err, &refusal) {
@@ -242,39 +231,11 @@ func (r *story) note(c domain.Command, out handlers.Outcome, err error) {
 		}
 	}
 	state := r.serve(c.Target, out.Sequence)
-	if p, ok := c.Payload.(*domain.PlaceOrder); ok && refusal != nil && p.Side == domain.Buy && state != nil && state.(closable).InProgress() {
-		r.counts["BUY refused while closing"]++
-	}
-}
-
-// serve reads an aggregate as a client does, and keeps what it was for the end; nil for what does not exist. A reader who
-// knows of a commit sees it.
-func (r *story) serve(ref domain.Ref, after uint64) domain.Aggregate {
-	var state domain.Aggregate
-	var err error
-	switch ref.Kind {
-	case domain.KindAccount:
-		state, err = r.engine().Account(r.ctx, someClient, ref.ID)
-	case domain.KindAccountGroup:
-		state, err = r.engine().AccountGroup(r.ctx, someClient, ref.ID)
-	default:
-		state, err = r.engine().User(r.ctx, someClient, ref.ID)
-	}
-	var refusal *domain.Refusal
-	if errors.As(err, &refusal) && refusal.Kind == domain.NotFound {
-		require.Zero(r.t, after, "%v has a commit, and is not found", ref)
-		return nil
-	}
-	require.NoError(r.t, err)
-	r.served = append(r.served, served{state, after})
-	if account, ok := state.(*domain.Account); ok {
-		for _, l := range account.Liquidations() {
-			for _, id := range l.OrderIDs {
-				r.addOrder(ref, id)
-			}
+	if p, ok := c.Payload.(*domain.PlaceOrder); ok && refusal != nil && p.Side == domain.Buy && state != nil {
+		if state.(closable).Status() == domain.StatusClosing {
+			r.counts[refusedBuy]++
 		}
 	}
-	return state
 }
 
 // timePasses moves the clock. The timers come when they are due, or late, and some twice.
@@ -289,13 +250,14 @@ func (r *story) timePasses() {
 	r.pass(r.now())
 }
 
-// pass moves the clock forwards to a time. All timers that are due by then are handled in their order, each with what follows
-// from it.
+// pass moves the clock forwards to a time. All timers that are due by then are handled in their order, each with what
+// follows from it.
 func (r *story) pass(to time.Time) {
 	for {
 		r.settle(r.manager)
 		pending := r.pending(r.manager)
 		if len(pending) == 0 || pending[0].Due.After(to) {
+			r.checkQuiet(to, pending)
 			break
 		}
 		r.forward(pending[0].Due)
