@@ -46,6 +46,9 @@ func (m *Manager) setTimers(ctx context.Context, c eventstore.Recorded, events [
 		return m.watch(ctx, state, initiated || stalled, initiated || moved)
 	case ended:
 		return m.unwatch(ctx, state, initiated, moved)
+	case moved && state.RequestedAt() != nil:
+		// It has closed since, by the commit behind this one, which knew nothing of the former domicile.
+		return m.cancel(ctx, state, purposeTaxYearEnd)
 	}
 	return nil
 }
