@@ -3,8 +3,10 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -63,6 +65,13 @@ func StartCluster(n int, dir string) (*Cluster, error) {
 	return c, nil
 }
 
+// Ports of a cluster are drawn from below those that the system gives to whoever asks for any: a port that was let go
+// would else be taken by a connection before the server listens on it.
+const (
+	firstPort = 20_000
+	endPort   = 32_000
+)
+
 // freeAddrs reserves addresses by listening on all of them at once, so that they
 // differ, and lets them go.
 func freeAddrs(n int) (clients, routes []string, err error) {
@@ -73,7 +82,7 @@ func freeAddrs(n int) (clients, routes []string, err error) {
 		}
 	}()
 	for i := range 2 * n {
-		l, err := net.Listen("tcp", defaultAddr)
+		l, err := listenAnywhere()
 		if err != nil {
 			return nil, nil, fmt.Errorf("embedded cluster: %w", err)
 		}
@@ -85,6 +94,17 @@ func freeAddrs(n int) (clients, routes []string, err error) {
 		}
 	}
 	return clients, routes, nil
+}
+
+// listenAnywhere listens on a free port of the range.
+func listenAnywhere() (l net.Listener, err error) {
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(endPort-firstPort)))
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }
 
 func (c *Cluster) startMember(i int) error {
