@@ -230,9 +230,7 @@ func (g *AccountGroup) Report(id string) (Report, bool) {
 }
 
 // Blockers are the unmet exit conditions, in a fixed order. None of a group's depends on the time.
-func (g *AccountGroup) Blockers(time.Time) []Blocker { return g.blockers() }
-
-func (g *AccountGroup) blockers() []Blocker {
+func (g *AccountGroup) Blockers() []Blocker {
 	if g.phase == StatusClosed {
 		return nil
 	}
@@ -281,11 +279,11 @@ func paymentItem[S ~string](id string, p Payment[S]) Item {
 
 // OutstandingWithdrawals is the blocker that refuses closing the group and its accounts; nil for none.
 func (g *AccountGroup) OutstandingWithdrawals() *Blocker {
-	return find(g.blockers(), OutstandingWithdrawals)
+	return find(g.Blockers(), OutstandingWithdrawals)
 }
 
 // Closure is the checklist. All that it shows is the group's own, so the argument is not used.
-func (g *AccountGroup) Closure(Outlook) Closure { return g.closure(g.blockers()) }
+func (g *AccountGroup) Closure(Outlook) Closure { return g.closure(g.Blockers()) }
 
 // ReportID is the id of a user's report of one type: the same however often it is made.
 func (g *AccountGroup) ReportID(userID string, t ReportType) string {
@@ -307,7 +305,7 @@ func (g *AccountGroup) Apply(m Meta, events []Event) {
 		g.openedActive = g.phase != StatusPendingApproval
 	}
 	g.remember(m.CommandID, isFact)
-	g.stand(g.blockers(), m.Time)
+	g.stand(g.Blockers(), m.Time)
 }
 
 // evolve folds one event; isFact as in Lifecycle.evolve.
@@ -368,7 +366,7 @@ func (g *AccountGroup) Decide(c Command) ([]Event, error) {
 	// A CLOSING group closes itself in the commit that clears the last blocker.
 	next := g.copy()
 	next.Apply(c.Meta(), events)
-	if next.closing() && len(next.blockers()) == 0 {
+	if next.closing() && len(next.Blockers()) == 0 {
 		events = append(events, Closed{})
 	}
 	return events, nil

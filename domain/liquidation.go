@@ -41,6 +41,12 @@ func (LiquidationFilled) eventName() string     { return "liquidation_filled" }
 func (LiquidationSettled) eventName() string    { return "liquidation_settled" }
 func (LiquidationCancelled) eventName() string  { return "liquidation_cancelled" }
 
+func (e LiquidationRequested) liquidation() string  { return e.LiquidationID }
+func (e LiquidationProcessing) liquidation() string { return e.LiquidationID }
+func (e LiquidationFilled) liquidation() string     { return e.LiquidationID }
+func (e LiquidationSettled) liquidation() string    { return e.LiquidationID }
+func (e LiquidationCancelled) liquidation() string  { return e.LiquidationID }
+
 // State
 
 // LiquidationStatus is how far a liquidation is.

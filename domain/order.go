@@ -37,6 +37,10 @@ func (OrderPlaced) eventName() string                { return "order_placed" }
 func (OrderRecorded) eventName() string              { return "order_recorded" }
 func (OrderCancellationRequested) eventName() string { return "order_cancellation_requested" }
 
+func (e OrderPlaced) order() string                { return e.OrderID }
+func (e OrderRecorded) order() string              { return e.OrderID }
+func (e OrderCancellationRequested) order() string { return e.OrderID }
+
 // State
 
 type (

@@ -140,26 +140,20 @@ func publicBody(after Aggregate, e Event) (id string, body any) {
 	return after.AggregateID(), nil
 }
 
+// ofOrder and ofLiquidation are events of an account that speak of one of its orders, or of one of its liquidations.
+type (
+	ofOrder       interface{ order() string }
+	ofLiquidation interface{ liquidation() string }
+)
+
 func accountBody(a *Account, e Event) (id string, body any) {
-	order := func(id string) (string, any) { o, _ := a.Order(id); return id, a.OrderResource(o) }
-	liquidation := func(id string) (string, any) { l, _ := a.Liquidation(id); return id, a.LiquidationResource(l) }
 	switch e := e.(type) {
-	case OrderPlaced:
-		return order(e.OrderID)
-	case OrderRecorded:
-		return order(e.OrderID)
-	case OrderCancellationRequested:
-		return order(e.OrderID)
-	case LiquidationRequested:
-		return liquidation(e.LiquidationID)
-	case LiquidationProcessing:
-		return liquidation(e.LiquidationID)
-	case LiquidationFilled:
-		return liquidation(e.LiquidationID)
-	case LiquidationSettled:
-		return liquidation(e.LiquidationID)
-	case LiquidationCancelled:
-		return liquidation(e.LiquidationID)
+	case ofOrder:
+		o, _ := a.Order(e.order())
+		return o.ID, a.OrderResource(o)
+	case ofLiquidation:
+		l, _ := a.Liquidation(e.liquidation())
+		return l.ID, a.LiquidationResource(l)
 	}
 	if notice := operatorNotice(a, e); notice != nil {
 		return a.ID, notice

@@ -208,9 +208,9 @@ func (c Commit) check() error {
 	switch {
 	case c.ID == "":
 		return errors.New("id is empty")
-	case !validToken(c.Aggregate):
+	case !ValidToken(c.Aggregate):
 		return fmt.Errorf("aggregate %q is not one token of a subject", c.Aggregate)
-	case !validToken(c.AggregateID):
+	case !ValidToken(c.AggregateID):
 		return fmt.Errorf("aggregate_id %q is not one token of a subject", c.AggregateID)
 	case c.Version < 1:
 		return fmt.Errorf("version is %d, and has to be 1 or more", c.Version)

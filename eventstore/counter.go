@@ -48,7 +48,7 @@ type Counter struct {
 // that is not kept in files is ErrWrongStream: it would forget, and give numbers
 // twice.
 func NewCounter(ctx context.Context, js jetstream.JetStream, cfg CounterConfig) (*Counter, error) {
-	if !validToken(cfg.Name) {
+	if !ValidToken(cfg.Name) {
 		return nil, fmt.Errorf("counter: the name %q is not one token", cfg.Name)
 	}
 	cfg.First = max(cfg.First, 1)

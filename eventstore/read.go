@@ -140,7 +140,7 @@ func (l *Log) Read(ctx context.Context, from uint64, limit int) ([]Recorded, err
 // literal is the subject of one aggregate; a wildcard would make the server scan
 // the whole log, and mix aggregates.
 func literal(aggregate, id string) (string, error) {
-	if !validToken(aggregate) || !validToken(id) {
+	if !ValidToken(aggregate) || !ValidToken(id) {
 		return "", fmt.Errorf("event log: aggregate %q with id %q has no subject", aggregate, id)
 	}
 	return LogSubject(aggregate, id), nil

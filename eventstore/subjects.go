@@ -191,8 +191,8 @@ func tokens(s, prefix string, n int) ([]string, bool) {
 	return t, true
 }
 
-// validToken: s can stand in a subject as one token, and means only itself.
-func validToken(s string) bool {
+// ValidToken tells whether s can stand in a subject as one token, and means only itself.
+func ValidToken(s string) bool {
 	if s == "" {
 		return false
 	}
@@ -205,9 +205,6 @@ func validToken(s string) bool {
 	}
 	return true
 }
-
-// ValidToken tells whether s can stand in a subject as one token, and means only itself.
-func ValidToken(s string) bool { return validToken(s) }
 
 // TimerSubject is where a timer stands while it is set: closure.timer.set.<aggregate>.<id>.<purpose>.
 func TimerSubject(aggregate, id, purpose string) string {
