@@ -61,7 +61,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	wait := retry.NewBackoff(5*time.Millisecond, 250*time.Millisecond)
 	var odd error // what was found, and does not settle it
 	for {
-		done, v, err := l.publish(ctx, rec, body, head)
+		done, v, err := l.publish(ctx, &publication{rec: rec, body: body, head: head, answer: make(chan answer, 1)})
 		switch v {
 		case stored:
 			return done, nil
@@ -84,28 +84,41 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	}
 }
 
-// publish tries once, and judges the answer. When it is stored, the commit as it
-// stands in the log is returned.
-func (l *Log) publish(ctx context.Context, rec Recorded, body []byte, head Head) (Recorded, verdict, error) {
-	subject := LogSubject(rec.Aggregate, rec.AggregateID)
-	msg := &nats.Msg{Subject: subject, Data: body, Header: nats.Header{HeaderHash: {rec.Hash}}}
+// publish tries once, in company where that pays, and judges the answer. When it is
+// stored, the commit as it stands in the log is returned.
+func (l *Log) publish(ctx context.Context, p *publication) (Recorded, verdict, error) {
+	if l.group.join(p) {
+		select {
+		case a := <-p.answer:
+			if !a.alone {
+				return a.rec, a.verdict, a.err
+			}
+		case <-ctx.Done():
+			// It may be in a batch on its way.
+			l.group.leave(p)
+			return Recorded{}, unknown, ctx.Err()
+		}
+	}
+	return l.publishAlone(ctx, p)
+}
+
+// publishAlone is publish by a message of its own.
+func (l *Log) publishAlone(ctx context.Context, p *publication) (Recorded, verdict, error) {
+	begin := time.Now()
 	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
 	defer cancel()
-	ack, err := l.js.PublishMsg(try, msg,
-		jetstream.WithMsgID(rec.ID),
-		jetstream.WithExpectStream(StreamLog),
-		jetstream.WithExpectLastSequencePerSubject(head.Sequence),
+	ack, err := l.js.PublishMsg(try, p.message(),
 		jetstream.WithRetryAttempts(0)) // Append retries by itself, and looks in between
+	l.group.published(begin, err == nil)
 	if err == nil && ack.Duplicate {
-		return l.duplicate(ctx, rec, ack.Sequence)
+		return l.duplicate(ctx, p.rec, ack.Sequence)
 	}
 	if err == nil {
-		rec.Sequence = ack.Sequence
-		return rec, stored, nil
+		return p.recorded(ack.Sequence), stored, nil
 	}
-	v, err := judge(err, len(body), l.nc.MaxPayload())
+	v, err := judge(err, len(p.body), l.nc.MaxPayload())
 	if v == refused {
-		err = fmt.Errorf("append %s to %s: %w", rec.ID, subject, err)
+		err = fmt.Errorf("append %s to %s: %w", p.rec.ID, p.subject(), err)
 	}
 	return Recorded{}, v, err
 }

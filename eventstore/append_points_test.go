@@ -17,7 +17,7 @@ import (
 
 // These tests lose messages at every point of an append: each request and each answer
 // of it, one by one and several, in each way that a connection can lose them. Batches
-// of appends do not exist yet; they will have points of their own.
+// of appends have points of their own: see TestABatchSurvivesALossAtEveryPoint.
 
 // scene is what an append finds.
 type scene struct {
@@ -175,7 +175,7 @@ func (c *lossCase) lose(w way, at []int) (repeated int) {
 	} else if c.want != nil {
 		assert.ErrorIs(c.t, err, c.want, name)
 	}
-	c.compare(name, rec, err)
+	compare(c.t, c.direct, c.commit, name, rec, err)
 	if len(at) == 1 {
 		// How many answers a look into the log takes depends on how far the replica is.
 		if _, lost := c.losses.counts(); c.counted || at[0] == 1 {
@@ -186,24 +186,25 @@ func (c *lossCase) lose(w way, at []int) (repeated int) {
 	return repeated
 }
 
-// compare: a success exactly when the commit is in the log, once; else a conflict.
-func (c *lossCase) compare(name string, rec eventstore.Recorded, err error) {
+// compare the outcome of an append with the log: a success exactly when the commit is
+// in it, once; else a conflict.
+func compare(t *testing.T, direct *eventstore.Log, c eventstore.Commit, name string, rec eventstore.Recorded, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	all, loadErr := c.direct.LoadFromLeader(ctx, "account", c.commit.AggregateID, 0)
-	assert.NoError(c.t, loadErr, name)
+	all, loadErr := direct.LoadFromLeader(ctx, "account", c.AggregateID, 0)
+	assert.NoError(t, loadErr, name)
 	var mine []eventstore.Recorded
 	for _, r := range all {
-		if r.ID == c.commit.ID {
+		if r.ID == c.ID {
 			mine = append(mine, r)
 		}
 	}
 	if err == nil {
-		assert.Equal(c.t, []eventstore.Recorded{rec}, mine, "%s: a success is in the log, once", name)
+		assert.Equal(t, []eventstore.Recorded{rec}, mine, "%s: a success is in the log, once", name)
 		return
 	}
-	assert.ErrorIs(c.t, err, eventstore.ErrConflict, name)
-	assert.Empty(c.t, mine, "%s: a conflict is not in the log", name)
+	assert.ErrorIs(t, err, eventstore.ErrConflict, name)
+	assert.Empty(t, mine, "%s: a conflict is not in the log", name)
 }
 
 // appendRival behind whatever is the last commit.

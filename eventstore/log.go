@@ -53,6 +53,7 @@ type Log struct {
 	cfg Config
 	// replicas that the stream has; cfg asks for so many at least.
 	replicas int
+	group    *group
 }
 
 // Open creates the stream CLOSURE_LOG, or checks the one that exists. Settings
@@ -72,7 +73,10 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
-	return &Log{nc: nc, js: js, cfg: cfg, replicas: has}, nil
+	l := &Log{nc: nc, js: js, cfg: cfg, replicas: has}
+	// A replicated stream groups by itself: its Raft log writes what waits at once.
+	l.group = newGroup(has == 1, l.fits, l.publishBatch)
+	return l, nil
 }
 
 // JetStream of the connection, for those who keep other streams beside the log.

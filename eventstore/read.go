@@ -30,10 +30,11 @@ const (
 
 // getRequest is the body of a direct get, and of a get from the leader.
 type getRequest struct {
-	Seq      uint64 `json:"seq"`
-	NextFor  string `json:"next_by_subj,omitempty"`
-	Batch    int    `json:"batch,omitempty"`
-	MaxBytes int    `json:"max_bytes,omitempty"`
+	Seq      uint64   `json:"seq,omitempty"`
+	NextFor  string   `json:"next_by_subj,omitempty"`
+	LastFor  []string `json:"multi_last,omitempty"`
+	Batch    int      `json:"batch,omitempty"`
+	MaxBytes int      `json:"max_bytes,omitempty"`
 }
 
 // Load returns the commits of one aggregate with a sequence above after, oldest
@@ -169,40 +170,63 @@ func checkChain(commits []Recorded, after uint64) error {
 // many are left. With an error it returns what came before the commit that could
 // not be read.
 func (l *Log) direct(ctx context.Context, req getRequest) (batch []Recorded, pending uint64, err error) {
+	pending, err = l.answers(ctx, req, func(msg *nats.Msg, seq uint64) error {
+		rec, err := decodeStored(msg.Header.Get(jetstream.SubjectHeader), seq, msg.Header, msg.Data)
+		if err == nil {
+			batch = append(batch, rec)
+		}
+		return err
+	})
+	return batch, pending, err
+}
+
+// lastSequences tells where the last commits of aggregates stand; one without commits
+// is not in it. The subjects are literal, and a thousand at most.
+func (l *Log) lastSequences(ctx context.Context, subjects []string) (map[string]uint64, error) {
+	last := make(map[string]uint64, len(subjects))
+	pending, err := l.answers(ctx, getRequest{LastFor: subjects, MaxBytes: readBytes}, func(msg *nats.Msg, seq uint64) error {
+		last[msg.Header.Get(jetstream.SubjectHeader)] = seq
+		return nil
+	})
+	if err == nil && pending > 0 {
+		err = fmt.Errorf("%d of the last commits of %d aggregates are over %d bytes", pending, len(subjects), readBytes)
+	}
+	return last, err
+}
+
+// answers makes a direct get with many answers, and tells how many it has left out.
+func (l *Log) answers(ctx context.Context, req getRequest, each func(*nats.Msg, uint64) error) (pending uint64, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	inbox := l.nc.NewInbox()
 	sub, err := l.nc.SubscribeSync(inbox)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection is gone: so is the subscription
 	if err := l.nc.PublishRequest(directGetSubject, inbox, body); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	var last uint64
 	for {
 		msg, err := l.nextAnswer(ctx, sub)
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		if msg.Header.Get(headerStatus) != "" {
-			pending, err := endOfBatch(msg, last)
-			return batch, pending, err
+			return endOfBatch(msg, last)
 		}
 		// Answers are plain messages, and a lost connection loses some: each one
 		// names the one before it.
 		if prev := number(msg, headerLastSequence); prev != last {
-			return nil, 0, fmt.Errorf("%w: an answer got lost: %d follows on %d", ErrUnavailable, prev, last)
+			return 0, fmt.Errorf("%w: an answer got lost: %d follows on %d", ErrUnavailable, prev, last)
 		}
 		last = number(msg, jetstream.SequenceHeader)
-		rec, err := decodeStored(msg.Header.Get(jetstream.SubjectHeader), last, msg.Header, msg.Data)
-		if err != nil {
-			return batch, 0, err
+		if err := each(msg, last); err != nil {
+			return 0, err
 		}
-		batch = append(batch, rec)
 	}
 }
 

@@ -29,8 +29,7 @@ func logStream(replicas int) jetstream.StreamConfig {
 		DenyPurge:   true,
 		AllowDirect: true,
 		Duplicates:  duplicateWindow,
-		// Nothing uses batches yet; a stream that has them denied would have to be
-		// changed by an operator once it does.
+		// For the group commit.
 		AllowAtomicPublish: true,
 	}
 }
@@ -149,6 +148,9 @@ func checkGaps(state jetstream.StreamState) error {
 	return nil
 }
 
-// codeDuplicateInProcess: a message with the same id is on its way into a
-// replicated stream. Its fate is not known yet.
-const codeDuplicateInProcess jetstream.ErrorCode = 10158
+// Codes of the server that nats.go does not name.
+const (
+	// codeDuplicateInProcess: a message with the same id is on its way into a
+	// replicated stream. Its fate is not known yet.
+	codeDuplicateInProcess jetstream.ErrorCode = 10158
+)
