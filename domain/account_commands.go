@@ -1,7 +1,7 @@
 package domain
 
-// The commands of an account, with what is wrong about them whatever the state is. Those of its orders and its liquidations
-// stand with them.
+// The commands of an account, with what is wrong about them whatever the state is. Those of its orders are in order_commands.go;
+// those of its liquidations stand with them.
 
 type (
 	// OpenAccount opens an account in a group. Status "" means as the group is: ACTIVE, or PENDING_APPROVAL.
@@ -97,7 +97,7 @@ func checkPending(d Decimal) error {
 	return checkDecimal("pending_settlement", d)
 }
 
-// orZero is the default of pending_settlement.
+// orZero is the default of pending_settlement, and of the filled_quantity of what is CANCELLED.
 func orZero(d Decimal) Decimal {
 	if d == "" {
 		return "0"

@@ -124,6 +124,11 @@ func orderIs(id string, status OrderStatus, revision int64) *RecordOrder {
 	return &RecordOrder{OrderID: id, Status: status, Revision: revision}
 }
 
+// orderDid is orderIs of an order service that says how much was executed.
+func orderDid(id string, status OrderStatus, filled Decimal, revision int64) *RecordOrder {
+	return &RecordOrder{OrderID: id, Status: status, FilledQuantity: filled, Revision: revision}
+}
+
 func liquidate(id string) *RequestLiquidation {
 	return &RequestLiquidation{LiquidationID: id, UserID: owner}
 }

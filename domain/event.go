@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Event is a fact that was decided, in the past tense. The wire name is "<kind>.<name>", e.g. account.opened.
@@ -16,7 +15,7 @@ type Event interface {
 	eventName() string
 }
 
-// The wire names. They are a storage format: a name or a field is never changed, a new shape gets a new version, and
+// The wire names. They are a storage format: a name or a field is never changed, a new shape gets a new version (upcast.go), and
 // the golden files in testdata/events pin each of them.
 const (
 	EventAccountOpened                  = "account.opened"
@@ -72,8 +71,8 @@ const (
 	EventUserOffboarded           = "user.offboarded"
 )
 
-// prototypes decodes each event by its wire name; every one is at version 1.
-var prototypes = map[string]func([]byte) (Event, error){
+// prototypes read the current version of each event, by its wire name. What was before it is in upcast.go.
+var prototypes = map[string]reader{
 	EventAccountOpened:                  decode[AccountOpened],
 	EventAccountActivated:               decode[Activated],
 	EventAccountLocked:                  decode[LockApplied],
@@ -127,8 +126,9 @@ var prototypes = map[string]func([]byte) (Event, error){
 	EventUserOffboarded:           decode[Offboarded],
 }
 
-// ErrUnknownEvent means that the log holds an event this version does not know. The reader of that aggregate
-// must stop: a state folded around a gap would be a lie. Run a version that knows the event.
+// ErrUnknownEvent means that the log holds an event, or a version of one, that this version of the engine does not know. The
+// reader of that aggregate MUST stop there, and not skip it: a state folded around a gap would be a lie. It goes on with a
+// version of the engine that knows the event.
 var ErrUnknownEvent = errors.New("unknown event")
 
 // EventTypes lists every wire name, sorted.
@@ -137,33 +137,22 @@ func EventTypes() []string { return slices.Sorted(maps.Keys(prototypes)) }
 // EventType is the wire name of an event of an aggregate of the kind.
 func EventType(kind Kind, e Event) string { return string(kind) + "." + e.eventName() }
 
-// EventVersion is the version in which events are written. Readers take every version that was ever written.
-const EventVersion = 1
+// EventVersion is the version in which events with the wire name are written: each has its own. 0 is for a name that there is not.
+func EventVersion(name string) int { return len(readers[name]) }
 
-// EncodeEvent gives the data of an event as it is stored.
+// EncodeEvent gives the data of an event as it is stored, in its current version.
 func EncodeEvent(e Event) ([]byte, error) { return json.Marshal(e) }
 
-// DecodeEvent reads a stored event. A name or version it does not know is ErrUnknownEvent, never skipped.
+// DecodeEvent reads a stored event of any version that was ever written, and gives it as it is today. A name or version that
+// it does not know is ErrUnknownEvent, never skipped. A member that the version does not have is an error, too.
 func DecodeEvent(name string, version int, data []byte) (Event, error) {
-	decode, ok := prototypes[name]
-	if !ok || version != EventVersion {
-		return nil, fmt.Errorf("%w: %s version %d", ErrUnknownEvent, name, version)
+	read, err := readerOf(readers, name, version)
+	if err != nil {
+		return nil, err
 	}
-	e, err := decode(data)
+	e, err := read(data)
 	if err != nil {
 		return nil, fmt.Errorf("event %s version %d: %w", name, version, err)
-	}
-	return e, nil
-}
-
-func decode[E Event](data []byte) (Event, error) {
-	var e E
-	// null would pass as an event with nothing in it.
-	if jsontext.Value(data).Kind() != '{' {
-		return nil, errors.New("the data is not a JSON object")
-	}
-	if err := json.Unmarshal(data, &e, json.RejectUnknownMembers(true)); err != nil {
-		return nil, err
 	}
 	return e, nil
 }

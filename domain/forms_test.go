@@ -40,6 +40,7 @@ var (
 	badCountries  = each("a country code of ISO 3166-1 alpha-2", "D", "DEU", "de", "De", "276", "UK", "EU", "ZZ", "XX", "DD", "SU", "YU", "EZ", "UN", " D", "D ", "  ", "E A", strings.Repeat("D", 100_000))
 	badRevisions  = each("must be an integer from 1", int64(0), int64(-1), int64(-1<<63))
 	badPositives  = slices.Concat(badDecimals, each("must be above zero", Decimal("0"), Decimal("-0"), Decimal("0.00"), Decimal("-1"), Decimal("-0.01")))
+	badFilled     = slices.Concat(badDecimals, each("must not be negative", Decimal("-0.01"), Decimal("-1")))
 	badAmounts    = slices.Concat(badDecimals, emptyDecimal, each("must not be negative", Decimal("-0.01"), Decimal("-1")))
 )
 
@@ -124,7 +125,10 @@ func moreForms() []form {
 		{&PlaceOrder{OrderID: someOrder, Side: Buy, ISIN: basf, CashAmount: "1", Currency: "EUR"}, map[string][]bad{"cash_amount": badPositives,
 			"currency": badCurrencies, "quantity": each("not both", Decimal("1"))}},
 		{orderIs(someOrder, OrderFilled, 1), map[string][]bad{"order_id": badIDs, "revision": badRevisions,
-			"status": append(badStatuses[OrderStatus]("PROCESSING, FILLED, CANCELLED", ""), each(right+"PROCESSING, FILLED", OrderNew)...)}},
+			"status":          append(badStatuses[OrderStatus]("PROCESSING, FILLED, CANCELLED", ""), each(right+"PROCESSING, FILLED", OrderNew)...),
+			"filled_quantity": badPositives}},
+		{orderIs(someOrder, OrderCancelled, 1), map[string][]bad{"filled_quantity": badFilled}},
+		{orderIs(someOrder, OrderProcessing, 1), map[string][]bad{"filled_quantity": badFilled}},
 		{liquidate(someLiquidation), map[string][]bad{"liquidation_id": badIDs, "user_id": badIDs}},
 		{takeBack(someLiquidation), map[string][]bad{"liquidation_id": badIDs}},
 		{&RecordDomicile{AccountGroupID: someGroup, Domicile: "GB"}, map[string][]bad{"account_group_id": badIDs, "domicile": slices.Concat(badCountries, each("a country code", ""))}},

@@ -17,7 +17,7 @@ type (
 		LiquidationID string `json:"liquidation_id"`
 		UserID        string `json:"user_id"`
 	}
-	// LiquidationProcessing says that the first of its orders is being executed.
+	// LiquidationProcessing says that the first of its orders is being executed, or was in part before it was cancelled.
 	LiquidationProcessing struct {
 		LiquidationID string `json:"liquidation_id"`
 	}
@@ -247,7 +247,7 @@ func (a *Account) progress(l Liquidation) []Event {
 	for _, id := range l.OrderIDs {
 		o := a.orders[id]
 		position := a.positions[o.ISIN]
-		begun = begun || o.Status == OrderProcessing || o.Status == OrderFilled
+		begun = begun || o.Status == OrderProcessing || o.executed()
 		filled = filled && (o.Status == OrderFilled || o.Status == OrderCancelled && position.Quantity.IsZero())
 		sold = sold && !position.open()
 	}

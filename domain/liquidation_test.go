@@ -160,6 +160,31 @@ func TestWhatIsSoldAndNotYetRecorded(t *testing.T) {
 	require.Equal(t, Decimal("4"), events[1].(OrderPlaced).Quantity)
 }
 
+// TestWhatIsSoldInPart: of an order that was cancelled a part may be sold, and of one by cash amount it may be said how much was.
+// Neither is sold again, and a liquidation of which a part is sold is not taken back.
+func TestWhatIsSoldInPart(t *testing.T) {
+	s := activeAccount(t)
+	s.does(t, holds(basf, "10", 1), "position_recorded")
+	s.does(t, order(someOrder, Sell, basf, "5"), "order_placed")
+	s.does(t, &PlaceOrder{OrderID: nextOrder, Side: Sell, ISIN: basf, CashAmount: "500", Currency: "EUR"}, "order_placed")
+	s.does(t, orderDid(someOrder, OrderCancelled, "2.5", 1), "order_recorded")
+	s.does(t, orderDid(nextOrder, OrderProcessing, "1", 1), "order_recorded")
+	require.Contains(t, s.refuses(t, liquidate(someLiquidation), Conflict).Detail, nextOrder, "it goes on")
+	s.does(t, orderDid(nextOrder, OrderCancelled, "1.5", 2), "order_recorded")
+	sale := s.does(t, liquidate(someLiquidation), "liquidation_requested, order_placed")[1].(OrderPlaced)
+	require.Equal(t, Decimal("6"), sale.Quantity)
+	s.does(t, orderDid(sale.OrderID, OrderCancelled, "4", 1), "order_recorded, liquidation_processing")
+	require.Contains(t, s.refuses(t, takeBack(someLiquidation), Conflict).Detail, "the liquidation is PROCESSING")
+	s.does(t, holds(basf, "2", 2), "position_recorded")
+	s.does(t, order(thirdOrder, Sell, basf, "2"), "order_placed")
+	s.does(t, orderDid(thirdOrder, OrderFilled, "2", 1), "order_recorded")
+	s.does(t, holds(basf, "0", 3), "position_recorded, liquidation_filled, liquidation_settled")
+
+	s = liquidating(t, holds(basf, "10", 1))
+	s.does(t, orderDid(saleOf(someLiquidation, basf), OrderCancelled, "0", 1), "order_recorded")
+	s.does(t, takeBack(someLiquidation), "liquidation_cancelled")
+}
+
 // TestASaleByCashAmount: how much of its instrument is left nobody knows, so that a liquidation waits for it.
 func TestASaleByCashAmount(t *testing.T) {
 	s := activeAccount(t)

@@ -21,16 +21,18 @@ type model struct {
 	liquidations                      map[string]LiquidationStatus
 	// late is how many things came after CLOSED that would have blocked it, and were not settled.
 	late int
-	// settled is how many liquidations came to their end, and refused how many BUY orders came too late.
-	settled, refused int
+	// settled is how many liquidations came to their end, refused how many BUY orders came too late, and partly how many were waited
+	// for that were cancelled after a part of them was filled.
+	settled, refused, partly int
 }
 
 type modelOrder struct {
 	side     OrderSide
 	isin     string
 	quantity Decimal
+	sold     Decimal // of a SELL order that has ended
 	open     bool
-	filled   bool
+	filled   bool  // it has ended, and something was executed
 	since    int64 // revision of the position when it was placed
 }
 
@@ -162,10 +164,18 @@ func (m *model) predictFact(p Payload) {
 		m.fact(p.CorporateActionID, p.Revision, ExpectedCorporateActions, p.Status == CorporateActionExpected)
 	case *RecordOrder:
 		o, ok := m.orders[p.OrderID]
-		bought := p.Status == OrderFilled && o.side == Buy && m.revisions[o.isin] <= o.since
+		partly := p.FilledQuantity != "" && !p.FilledQuantity.IsZero()
+		filled := p.Status == OrderFilled || p.Status == OrderCancelled && partly
+		bought := filled && o.side == Buy && m.revisions[o.isin] <= o.since
 		if ok && m.fact(p.OrderID, p.Revision, OpenOrders, p.Status == OrderProcessing || bought) {
-			o.open, o.filled = p.Status == OrderProcessing, p.Status == OrderFilled
+			o.open, o.filled, o.sold = p.Status == OrderProcessing, filled, o.quantity
+			if partly {
+				o.sold = p.FilledQuantity
+			}
 			m.orders[p.OrderID] = o
+			if bought && p.Status == OrderCancelled {
+				m.partly++
+			}
 		}
 	case *RecordCashBalance:
 		m.fact(p.Currency, p.Revision, CashBalance, !p.Balance.IsZero() || !p.PendingSettlement.IsZero())
@@ -224,8 +234,12 @@ func (m *model) sale(t *rapid.T, e OrderPlaced) {
 	require.Contains(t, []LiquidationStatus{LiquidationNew, LiquidationInProcess}, m.liquidations[e.LiquidationID])
 	left := m.held[e.ISIN]
 	for _, o := range m.orders {
-		if o.side == Sell && o.isin == e.ISIN && (o.open || o.filled && m.revisions[o.isin] <= o.since) {
+		switch {
+		case o.side != Sell || o.isin != e.ISIN:
+		case o.open:
 			left = left.Sub(o.quantity)
+		case o.filled && m.revisions[o.isin] <= o.since:
+			left = left.Sub(o.sold)
 		}
 	}
 	require.Equal(t, left.Sub("0"), e.Quantity)

@@ -20,11 +20,13 @@ type (
 		Currency      string    `json:"currency,omitempty"`
 		LiquidationID string    `json:"liquidation_id,omitempty"`
 	}
-	// OrderRecorded states how far an order is, and how far it was.
+	// OrderRecorded states how far an order is, and how far it was. FilledQuantity is how much of the instrument was bought or
+	// sold up to then; absent when that is not known. What is CANCELLED has it always.
 	OrderRecorded struct {
 		OrderID        string      `json:"order_id"`
 		Status         OrderStatus `json:"status"`
 		PreviousStatus OrderStatus `json:"previous_status"`
+		FilledQuantity Decimal     `json:"filled_quantity,omitempty"`
 		Revision       int64       `json:"revision"`
 	}
 	// OrderCancellationRequested asked the order service to cancel an open order. It comes once for an order.
@@ -80,6 +82,8 @@ type Order struct {
 	Currency             string
 	LiquidationID        string
 	Status               OrderStatus
+	// FilledQuantity is how much of the instrument was bought or sold; "" when that is not known.
+	FilledQuantity       Decimal
 	Revision             int64
 	CreatedAt, UpdatedAt time.Time
 	// positionRevision is that of the instrument's position when the order was placed.
@@ -92,6 +96,11 @@ func (o Order) open() bool { return orderOpen(o.Status) }
 
 func orderOpen(s OrderStatus) bool { return s == OrderNew || s == OrderProcessing }
 
+// executed tells whether anything was bought or sold, as far as it is known.
+func (o Order) executed() bool {
+	return o.Status == OrderFilled || o.FilledQuantity != "" && !o.FilledQuantity.IsZero()
+}
+
 // flow is where the order comes from.
 func (o Order) flow() InitiationFlow {
 	if o.LiquidationID != "" {
@@ -100,8 +109,13 @@ func (o Order) flow() InitiationFlow {
 	return FlowAPI
 }
 
+// item shows the quantity that counts: what was asked for, or what came of it.
 func (o Order) item() Item {
-	return Item{ID: o.ID, ISIN: o.ISIN, Status: string(o.Status), Quantity: o.Quantity, Amount: o.CashAmount, Currency: o.Currency}
+	quantity := o.Quantity
+	if !o.open() && o.FilledQuantity != "" {
+		quantity = o.FilledQuantity
+	}
+	return Item{ID: o.ID, ISIN: o.ISIN, Status: string(o.Status), Quantity: quantity, Amount: o.CashAmount, Currency: o.Currency}
 }
 
 // Order finds an order of the account.
@@ -125,19 +139,30 @@ func (a *Account) openOrders() []Order {
 // is one more thing to sell.
 func (a *Account) waitsFor(o Order) bool { return o.open() || o.Side == Buy && a.unreported(o) }
 
-// unreported tells of an order that is filled before its instrument's position was recorded again: what is held is not known
-// yet. The two facts come from two sources, in any order, and nothing links them: any later revision of the position counts as
-// the one that shows the order. And what is CANCELLED counts as having bought and sold nothing.
+// unreported tells of an order that has ended, in full or in part executed, before its instrument's position was recorded again:
+// what is held is not known yet. The two facts come from two sources, in any order, and nothing links them: any later revision of
+// the position counts as the one that shows the order.
 func (a *Account) unreported(o Order) bool {
-	return o.Status == OrderFilled && a.positions[o.ISIN].Revision <= o.positionRevision
+	return !o.open() && o.executed() && a.positions[o.ISIN].Revision <= o.positionRevision
+}
+
+// sells is how much of its instrument a SELL order is about to sell, or has sold without it showing yet; "" when nobody knows.
+func (a *Account) sells(o Order) Decimal {
+	switch {
+	case o.Side != Sell, !o.open() && !a.unreported(o):
+		return "0"
+	case !o.open() && o.FilledQuantity != "":
+		return o.FilledQuantity
+	}
+	return o.Quantity // none of one by cash amount
 }
 
 // inSale is the quantity of an instrument that SELL orders are about to sell, or have sold without it showing yet.
 func (a *Account) inSale(isin string) Decimal {
 	sum := Decimal("0")
 	for _, o := range a.orders {
-		if o.ISIN == isin && o.Side == Sell && o.Quantity != "" && (o.open() || a.unreported(o)) {
-			sum = sum.Add(o.Quantity)
+		if o.ISIN == isin {
+			sum = sum.Add(a.sells(o))
 		}
 	}
 	return sum
@@ -146,8 +171,7 @@ func (a *Account) inSale(isin string) Decimal {
 // inCashSale is a SELL order by cash amount that is about to sell an instrument: how much of it nobody knows.
 func (a *Account) inCashSale(isin string) (o Order, ok bool) {
 	for _, id := range slices.Sorted(maps.Keys(a.orders)) {
-		o := a.orders[id]
-		if o.ISIN == isin && o.Side == Sell && o.CashAmount != "" && (o.open() || a.unreported(o)) {
+		if o := a.orders[id]; o.ISIN == isin && a.sells(o) == "" {
 			return o, true
 		}
 	}
@@ -173,7 +197,7 @@ func (a *Account) orderRecorded(m Meta, e OrderRecorded) {
 	if o.Status != e.Status {
 		o.UpdatedAt = m.Time
 	}
-	o.Status, o.Revision = e.Status, e.Revision
+	o.Status, o.FilledQuantity, o.Revision = e.Status, e.FilledQuantity, e.Revision
 	a.orders[e.OrderID] = o
 }
 
@@ -184,73 +208,6 @@ func (a *Account) cancellationRequested(e OrderCancellationRequested) {
 }
 
 // Decide
-
-type (
-	// PlaceOrder asks for an order. Give either Quantity, or CashAmount with Currency; the public API has a currency with a
-	// quantity, too. UserID is whose order it is, one of the
-	// account's users; "" is the first that owns the account.
-	PlaceOrder struct {
-		OrderID    string    `json:"order_id"`
-		UserID     string    `json:"user_id"`
-		Side       OrderSide `json:"side"`
-		ISIN       string    `json:"isin"`
-		Quantity   Decimal   `json:"quantity"`
-		CashAmount Decimal   `json:"cash_amount"`
-		Currency   string    `json:"currency"`
-	}
-	// RecordOrder states how far an order is.
-	RecordOrder struct {
-		OrderID  string      `json:"order_id"`
-		Status   OrderStatus `json:"status"`
-		Revision int64       `json:"revision"`
-	}
-)
-
-func (PlaceOrder) CommandName() string  { return "place_order" }
-func (RecordOrder) CommandName() string { return "record_order" }
-
-func (*RecordOrder) fact() {}
-
-// Validate refuses what is wrong whatever the state is.
-func (p PlaceOrder) Validate() error {
-	if err := checks(checkID("order_id", p.OrderID), oneOf("side", p.Side, Buy, Sell), checkISIN("isin", p.ISIN)); err != nil {
-		return err
-	}
-	if p.UserID != "" {
-		if err := checkID("user_id", p.UserID); err != nil {
-			return err
-		}
-	}
-	if (p.Quantity == "") == (p.CashAmount == "") {
-		return invalid("quantity", "give either quantity, or cash_amount with currency, not both and not neither")
-	}
-	if p.Quantity != "" && p.Currency == "" {
-		return checkPositive("quantity", p.Quantity)
-	}
-	if p.Quantity != "" {
-		return checks(checkPositive("quantity", p.Quantity), checkCurrency("currency", p.Currency))
-	}
-	return checks(checkPositive("cash_amount", p.CashAmount), checkCurrency("currency", p.Currency))
-}
-
-func checkPositive(field string, d Decimal) error {
-	if err := checkDecimal(field, d); err != nil {
-		return err
-	}
-	if d.IsZero() || d.IsNegative() {
-		return invalid(field, "must be above zero, got %s", d)
-	}
-	return nil
-}
-
-// Validate refuses what is wrong whatever the state is.
-func (p RecordOrder) Validate() error {
-	return checks(
-		checkID("order_id", p.OrderID),
-		oneOf("status", p.Status, OrderProcessing, OrderFilled, OrderCancelled),
-		checkRevision(p.Revision),
-	)
-}
 
 // placeOrder takes a BUY while the account is ACTIVE, and a SELL also while it is CLOSING.
 func (a *Account) placeOrder(p *PlaceOrder) ([]Event, error) {
@@ -310,8 +267,11 @@ func (a *Account) recordOrder(p *RecordOrder) ([]Event, error) {
 	if !newer(p.Revision, o.Revision) {
 		return nil, nil
 	}
-	e := OrderRecorded{OrderID: p.OrderID, Status: p.Status, PreviousStatus: o.Status, Revision: p.Revision}
-	o.Status = p.Status
+	e := OrderRecorded{OrderID: p.OrderID, Status: p.Status, PreviousStatus: o.Status, FilledQuantity: p.FilledQuantity, Revision: p.Revision}
+	if e.Status == OrderCancelled {
+		e.FilledQuantity = orZero(e.FilledQuantity)
+	}
+	o.Status, o.FilledQuantity = e.Status, e.FilledQuantity
 	return a.reconcile([]Event{e}, a.ID, OpenOrders, a.waitsFor(o), o.item(), p.Revision), nil
 }
 

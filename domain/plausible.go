@@ -14,8 +14,9 @@ import (
 // known, and taken to have been so: that the group of an account had no outstanding withdrawals when closing was asked for, and on
 // which day the engine makes reports that are due.
 //
-// The rules are those of this version. When a rule changes that logs of a released version were written by, what that version
-// decided has to stay plausible.
+// The events are compared as they are today, in whatever version they were stored (DecodeEvent), so that the shape of a former
+// version is no difference. The rules are those of this version. When a rule changes that logs of a released version were written
+// by, what that version decided has to stay plausible.
 func Plausible(before Aggregate, m Meta, events []Event) error {
 	if len(events) == 0 {
 		return errors.New("there is no event in the commit")
@@ -158,7 +159,7 @@ func (a *Account) cause(events []Event) Payload {
 			OrderID: e.OrderID, UserID: e.UserID, Side: e.Side, ISIN: e.ISIN, Quantity: e.Quantity, CashAmount: e.CashAmount, Currency: e.Currency,
 		}
 	case OrderRecorded:
-		return &RecordOrder{OrderID: e.OrderID, Status: e.Status, Revision: e.Revision}
+		return &RecordOrder{OrderID: e.OrderID, Status: e.Status, FilledQuantity: e.FilledQuantity, Revision: e.Revision}
 	case LiquidationRequested:
 		p := RequestLiquidation(e)
 		return &p

@@ -72,7 +72,7 @@ func TestWhatUsersDecideIsPlausible(t *testing.T) {
 // tax bookings, renames, cancelled liquidations.
 func TestGoldenLogsArePlausible(t *testing.T) {
 	types := map[string]bool{}
-	for _, path := range []string{goldenLog, secondGoldenLog} {
+	for _, path := range []string{goldenLog, secondGoldenLog, thirdGoldenLog, fourthGoldenLog} {
 		logs := map[Ref][][]byte{}
 		for _, line := range readLog(t, path) {
 			w, events := readCommit(t, line)
@@ -100,6 +100,10 @@ func TestImplausible(t *testing.T) {
 		return PositionRecorded{ISIN: basf, Quantity: quantity, PendingSettlement: "0", Revision: revision}
 	}
 	buy := OrderPlaced{OrderID: someOrder, UserID: owner, Side: Buy, ISIN: basf, Quantity: "1"}
+	bought := after(activeAccount, order(someOrder, Buy, basf, "5"), &RequestAccountClosure{})
+	cancelled := func(filled Decimal) OrderRecorded {
+		return OrderRecorded{OrderID: someOrder, Status: OrderCancelled, PreviousStatus: OrderNew, FilledQuantity: filled, Revision: 1}
+	}
 	madeReport := ReportCreated(*report(owner))
 	newAccount, newGroup, newUser := newStage(KindAccount, firstAccount), newStage(KindAccountGroup, someGroup), newStage(KindUser, owner)
 	for name, c := range map[string]struct {
@@ -135,7 +139,12 @@ func TestImplausible(t *testing.T) {
 		"a closing of a stranger":     {activeGroup(t), "record_account_closure", []Event{AccountClosureRecorded{firstAccount, at}}, "is not one of the account group"},
 		"an ISIN that is none":        {activeAccount(t), "record_position", []Event{PositionRecorded{"DE000BASF112", "1", "0", 1}}, "check digit"},
 		"another command":             {activeAccount(t), "unlock", []Event{LockApplied{}}, `does not come from the command "unlock", but from lock`},
-		"an event of another kind":    {activeAccount(t), "record_cash_balance", []Event{CashBalanceRecorded{"EUR", "1", "0", 1}}, "cannot be the first event of a commit of an account"},
+		"closed over what was bought": {bought(t), "record_order", []Event{cancelled("0.5"), Closed{}}, "event 1, account.closed, could not be decided: nothing follows"},
+		"not closed over nothing":     {bought(t), "record_order", []Event{cancelled("0")}, "account.closed is missing"},
+		"cancelled, and half said":    {bought(t), "record_order", []Event{cancelled(""), Closed{}}, `it had to be account.order_recorded {"order_id":"` + someOrder},
+		"filled with nothing": {bought(t), "record_order", []Event{OrderRecorded{OrderID: someOrder, Status: OrderFilled, PreviousStatus: OrderNew, FilledQuantity: "0", Revision: 1}},
+			"filled_quantity: must be above zero"},
+		"an event of another kind": {activeAccount(t), "record_cash_balance", []Event{CashBalanceRecorded{"EUR", "1", "0", 1}}, "cannot be the first event of a commit of an account"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := c.stage.command(&Lock{}).Meta()

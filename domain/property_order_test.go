@@ -66,7 +66,16 @@ func someFacts(t *rapid.T, kind Kind) (out []Payload) {
 
 // orderFact draws a fact of one of the orders that a history begins with.
 func orderFact(t *rapid.T, revision int64) Payload {
-	return orderIs(of(t, "order", someOrder, nextOrder), of(t, "status", OrderProcessing, OrderFilled, OrderCancelled), revision)
+	return anyOrderFact(t, of(t, "order", someOrder, nextOrder), revision)
+}
+
+// anyOrderFact draws how far an order is. Some order services say how much of it was executed, and some do not.
+func anyOrderFact(t *rapid.T, id string, revision int64) *RecordOrder {
+	status, filled := of(t, "status", OrderProcessing, OrderFilled, OrderCancelled), of[Decimal](t, "filled", "", "", "0", "0.00", "0.5")
+	if status == OrderFilled && filled != "" {
+		filled = "1" // all of it, or more
+	}
+	return orderDid(id, status, filled, revision)
 }
 
 // history is one way in which things came about: the aggregate, and a run of the same facts in some order.

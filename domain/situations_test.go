@@ -63,6 +63,7 @@ func accountSituations() []situation {
 		{"ACTIVE, a liquidation is NEW", liquidating},
 		{"CLOSING, a position is held", closingAccount},
 		{"CLOSING, a BUY order is open", after(ordering, request)},
+		{"CLOSING, what a BUY order bought is not recorded yet", after(ordering, request, orderDid(someOrder, OrderCancelled, "2", 1))},
 		{"CLOSING, a liquidation is NEW", after(liquidating, request)},
 		{"CLOSING, a liquidation is PROCESSING", after(liquidating, request, orderIs(saleOf(someLiquidation, basf), OrderProcessing, 1))},
 		{"CLOSING, it waits for the UK tax year only", after(activeAccount, british)},
@@ -184,23 +185,25 @@ func accountCommands() map[string]making {
 func orderCommands() map[string]making {
 	stranger := order(nextOrder, Sell, basf, "1")
 	stranger.UserID = guardian
-	is := func(status OrderStatus) making {
-		return func(s *stage) Payload { return orderIs(someOrderOf(s), status, 9) }
+	did := func(status OrderStatus, filled Decimal) making {
+		return func(s *stage) Payload { return orderDid(someOrderOf(s), status, filled, 9) }
 	}
+	is := func(status OrderStatus) making { return did(status, "") }
 	return map[string]making{
-		"place_order: a BUY":                               send(order(nextOrder, Buy, basf, "1")),
-		"place_order: a SELL":                              send(order(nextOrder, Sell, basf, "1")),
-		"place_order: for somebody who is no user of it":   send(stranger),
-		"place_order: a BUY with an id that may be taken":  send(order(someOrder, Buy, basf, "5")),
-		"place_order: a SELL with an id that may be taken": send(order(someOrder, Sell, basf, "5")),
-		"record_order: its order is PROCESSING":            is(OrderProcessing),
-		"record_order: its order is FILLED":                is(OrderFilled),
-		"record_order: its order is CANCELLED":             is(OrderCancelled),
-		"record_order: one that it does not know":          send(orderIs(thirdAccount, OrderFilled, 1)),
-		"request_liquidation":                              send(liquidate(nextLiquidation)),
-		"request_liquidation: by somebody who is no user":  send(&RequestLiquidation{LiquidationID: nextLiquidation, UserID: guardian}),
-		"cancel_liquidation: of its liquidation":           send(takeBack(someLiquidation)),
-		"cancel_liquidation: of one that it does not know": send(takeBack(thirdLiquidation)),
+		"place_order: a BUY":                                   send(order(nextOrder, Buy, basf, "1")),
+		"place_order: a SELL":                                  send(order(nextOrder, Sell, basf, "1")),
+		"place_order: for somebody who is no user of it":       send(stranger),
+		"place_order: a BUY with an id that may be taken":      send(order(someOrder, Buy, basf, "5")),
+		"place_order: a SELL with an id that may be taken":     send(order(someOrder, Sell, basf, "5")),
+		"record_order: its order is PROCESSING":                is(OrderProcessing),
+		"record_order: its order is FILLED":                    is(OrderFilled),
+		"record_order: its order is CANCELLED":                 is(OrderCancelled),
+		"record_order: its order is CANCELLED, in part filled": did(OrderCancelled, "2"),
+		"record_order: one that it does not know":              send(orderIs(thirdAccount, OrderFilled, 1)),
+		"request_liquidation":                                  send(liquidate(nextLiquidation)),
+		"request_liquidation: by somebody who is no user":      send(&RequestLiquidation{LiquidationID: nextLiquidation, UserID: guardian}),
+		"cancel_liquidation: of its liquidation":               send(takeBack(someLiquidation)),
+		"cancel_liquidation: of one that it does not know":     send(takeBack(thirdLiquidation)),
 	}
 }
 

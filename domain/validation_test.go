@@ -116,6 +116,12 @@ func TestRightValues(t *testing.T) {
 	for _, amount := range []Decimal{"0", "-0", "-0.00", "0.01"} {
 		require.NoError(t, (&RecordFeeCollection{FeeCollectionID: someFee, Status: FeeProcessing, Amount: amount, Currency: "EUR", Revision: 1}).Validate(), amount)
 	}
+	for _, status := range []OrderStatus{OrderProcessing, OrderCancelled} {
+		for _, filled := range []Decimal{"", "0", "-0", "0.00", "0.01", Decimal(strings.Repeat("9", 38))} {
+			require.NoError(t, orderDid(someOrder, status, filled, 1).Validate(), "%s %s", status, filled)
+		}
+	}
+	require.NoError(t, orderDid(someOrder, OrderFilled, "0.000000000000000000000000001", 1).Validate())
 	for _, isin := range []string{basf, apple, world, "US5949181045", "GB0002634946", "FR0000120271", "DE0007164600", "CH0038863350", "JP3633400001",
 		"NL0010273215", "AU0000XVGZA3", "DE000A0F5UF5", "US02079K3059", "IE00BK5BQT80"} {
 		require.NoError(t, holds(isin, "1", 1).Validate(), isin)

@@ -50,7 +50,8 @@ func (s *stage) store(t rapid.TB, c Command, events []Event) {
 	for _, e := range events {
 		data, err := EncodeEvent(e)
 		require.NoError(t, err)
-		w.Events = append(w.Events, wireEvent{Type: EventType(s.ref.Kind, e), Version: EventVersion, Data: data})
+		name := EventType(s.ref.Kind, e)
+		w.Events = append(w.Events, wireEvent{Type: name, Version: EventVersion(name), Data: data})
 	}
 	line, err := json.Marshal(w)
 	require.NoError(t, err)

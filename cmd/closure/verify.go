@@ -68,7 +68,11 @@ func (c verifyCommand) Run(ctx context.Context, std streams) error {
 // judge is replay.Judge without its types.
 func judge(before any, c eventstore.Recorded) (any, error) {
 	state, _ := before.(domain.Aggregate)
-	return replay.Judge(state, c)
+	after, err := replay.Judge(state, c)
+	if errors.Is(err, domain.ErrUnknownEvent) {
+		err = fmt.Errorf("%w: %w", verify.ErrUnknownEvent, err)
+	}
+	return after, err
 }
 
 // source is what is verified, and how to let go of it.

@@ -15,8 +15,8 @@ func Meta(c eventstore.Commit) domain.Meta {
 	return domain.Meta{ClientID: c.ClientID, Command: c.Command, CommandID: c.CommandID, Actor: c.Actor, Time: c.Time}
 }
 
-// Events decodes the events of a commit. An event that this version does not know is domain.ErrUnknownEvent: the reader
-// of the aggregate MUST stop there.
+// Events decodes the events of a commit, in whatever version each was written. An event that this version of the engine does
+// not know, or a later version of one, is domain.ErrUnknownEvent: the reader of the aggregate MUST stop there.
 func Events(c eventstore.Commit) ([]domain.Event, error) {
 	events := make([]domain.Event, 0, len(c.Events))
 	for i, raw := range c.Events {
@@ -29,15 +29,21 @@ func Events(c eventstore.Commit) ([]domain.Event, error) {
 	return events, nil
 }
 
-// Encode gives the events of a decision as the log stores them.
+// Encode gives the events of a decision as the log stores them, each in its current version. What no engine could read again,
+// an event of another kind, is refused: the log keeps what it gets for ever.
 func Encode(kind domain.Kind, events []domain.Event) ([]eventstore.Event, error) {
 	raw := make([]eventstore.Event, 0, len(events))
 	for _, e := range events {
+		name := domain.EventType(kind, e)
+		version := domain.EventVersion(name)
+		if version == 0 {
+			return nil, fmt.Errorf("encode %s: %s has no such event", name, kind.WithArticle())
+		}
 		data, err := domain.EncodeEvent(e)
 		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", domain.EventType(kind, e), err)
+			return nil, fmt.Errorf("encode %s: %w", name, err)
 		}
-		raw = append(raw, eventstore.Event{Type: domain.EventType(kind, e), Version: domain.EventVersion, Data: data})
+		raw = append(raw, eventstore.Event{Type: name, Version: version, Data: data})
 	}
 	return raw, nil
 }

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -40,7 +41,11 @@ func testContext(t testing.TB) context.Context {
 // judge is what the program judges by.
 func judge(before any, c eventstore.Recorded) (any, error) {
 	state, _ := before.(domain.Aggregate)
-	return replay.Judge(state, c)
+	after, err := replay.Judge(state, c)
+	if errors.Is(err, domain.ErrUnknownEvent) {
+		err = fmt.Errorf("%w: %w", verify.ErrUnknownEvent, err)
+	}
+	return after, err
 }
 
 // scribe decides commands as the engine does, and keeps what the log would hold. It needs no server.

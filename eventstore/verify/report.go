@@ -30,8 +30,10 @@ const (
 	BrokenLink Code = "BROKEN_LINK"
 	// WrongClient: the aggregate belonged to another client before.
 	WrongClient Code = "WRONG_CLIENT"
-	// Implausible: the events could never have been decided where they stand, or nobody knows them.
+	// Implausible: the events could never have been decided where they stand.
 	Implausible Code = "IMPLAUSIBLE"
+	// UnknownEvent: this version of the program knows no such event, or no such version of it. A later one may.
+	UnknownEvent Code = "UNKNOWN_EVENT"
 	// Damaged: the export is cut off, or was changed after it was written; or the log ends before what is known of it.
 	Damaged Code = "DAMAGED"
 )

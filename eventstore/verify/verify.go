@@ -23,6 +23,9 @@ const (
 // the first commit is nil. After an error the rest of the aggregate is not judged.
 type Judge func(before any, c eventstore.Recorded) (after any, err error)
 
+// ErrUnknownEvent is what a Judge returns, wrapped, for events that it does not know: that says nothing against them.
+var ErrUnknownEvent = errors.New("nothing is known against it")
+
 // Config of a verification.
 type Config struct {
 	// Judge checks what the events mean. Defaults to none: only the chains are checked.
@@ -281,7 +284,11 @@ func (v *verifier) judge(known *chain, c eventstore.Recorded, subject string) {
 	}
 	after, err := v.cfg.Judge(at.state, c)
 	if err != nil {
-		v.problems.add(Implausible, c.Sequence, subject, "%v", err)
+		code := Implausible
+		if errors.Is(err, ErrUnknownEvent) {
+			code = UnknownEvent
+		}
+		v.problems.add(code, c.Sequence, subject, "%v", err)
 		known.unjudged = true
 		delete(v.states, subject)
 		return

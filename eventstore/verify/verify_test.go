@@ -146,10 +146,10 @@ func damages() map[string]damage {
 		}, []string{"WRONG_CLIENT@6"}, "the commit is of client"},
 		"an event that nobody knows": {func(t *testing.T, log messages) messages {
 			return append(log, forged(t, log[8], "lock", nil, event("account.teleported", `{}`)))
-		}, []string{"IMPLAUSIBLE@11"}, "unknown event: account.teleported version 1"},
+		}, []string{"UNKNOWN_EVENT@11"}, "unknown event: account.teleported version 1"},
 		"an event in an unknown version": {func(t *testing.T, log messages) messages {
 			return append(log, forged(t, log[8], "lock", nil, eventstore.Event{Type: "account.locked", Version: 7, Data: []byte("{}")}))
-		}, []string{"IMPLAUSIBLE@11"}, "account.locked version 7"},
+		}, []string{"UNKNOWN_EVENT@11"}, "account.locked version 7"},
 		"an event of another kind": {func(t *testing.T, log messages) messages {
 			return append(log, forged(t, log[8], "lock", nil, event("account_group.locked", `{}`)))
 		}, []string{"IMPLAUSIBLE@11"}, "account_group.locked, is not one of an account"},

@@ -23,6 +23,7 @@ var optionalMembers = map[string][]string{
 	"open":                {"status", "domicile", "tax_residencies"},
 	"record_position":     {"pending_settlement"},
 	"record_cash_balance": {"pending_settlement"},
+	"record_order":        {"filled_quantity"},
 	"request_closure":     {"closure_reason", "notification_only"},
 	// Of these the domain asks for a quantity, or for a cash amount with its currency.
 	"place_order": {"user_id", "quantity", "cash_amount", "currency"},

@@ -34,7 +34,7 @@ func payloads() map[domain.Kind]map[string]string {
 			"record_position":         `{"isin":"US0378331005","quantity":"-3.5","pending_settlement":"0","revision":1}`,
 			"record_corporate_action": `{"corporate_action_id":"` + otherID + `","isin":"US0378331005","status":"EXPECTED","revision":7}`,
 			"place_order":             `{"order_id":"` + otherID + `","user_id":"` + someID + `","side":"SELL","isin":"US0378331005","quantity":"3","cash_amount":"","currency":""}`,
-			"record_order":            `{"order_id":"` + otherID + `","status":"FILLED","revision":1}`,
+			"record_order":            `{"order_id":"` + otherID + `","status":"CANCELLED","filled_quantity":"0.5","revision":1}`,
 			"request_liquidation":     `{"liquidation_id":"` + otherID + `","user_id":"` + someID + `"}`,
 			"cancel_liquidation":      `{"liquidation_id":"` + otherID + `"}`,
 			"settle_reconciliation":   `{"reconciliation_id":"` + otherID + `","note":"paid back"}`,
@@ -63,6 +63,7 @@ var mayBeLeftOut = map[string][]string{
 	"open":                {"status", "domicile", "tax_residencies"},
 	"record_position":     {"pending_settlement"},
 	"record_cash_balance": {"pending_settlement"},
+	"record_order":        {"filled_quantity"},
 	"request_closure":     {"closure_reason", "notification_only"},
 	"place_order":         {"user_id", "cash_amount", "currency"},
 }

@@ -71,13 +71,19 @@ func (r *story) addOrder(of domain.Ref, id string) {
 	if r.source(of, id) != nil {
 		return
 	}
-	order := func(status domain.OrderStatus, revision int64) domain.Payload {
-		return &domain.RecordOrder{OrderID: id, Status: status, Revision: revision}
+	order := func(status domain.OrderStatus, filled domain.Decimal, revision int64) domain.Payload {
+		return &domain.RecordOrder{OrderID: id, Status: status, FilledQuantity: filled, Revision: revision}
 	}
+	// Some order services say how much was executed, and some do not.
 	r.addSource(of, id, func(revision int64) domain.Payload {
-		return order(oneOf(r, domain.OrderProcessing, domain.OrderFilled, domain.OrderFilled, domain.OrderCancelled), revision)
+		switch status := oneOf(r, domain.OrderProcessing, domain.OrderFilled, domain.OrderFilled, domain.OrderCancelled); status {
+		case domain.OrderFilled:
+			return order(status, oneOf[domain.Decimal](r, "", "1"), revision)
+		default:
+			return order(status, oneOf[domain.Decimal](r, "", "0", "0.5"), revision)
+		}
 	}, func(revision int64) domain.Payload {
-		return order(oneOf(r, domain.OrderFilled, domain.OrderCancelled), revision)
+		return order(oneOf(r, domain.OrderFilled, domain.OrderCancelled), "", revision)
 	})
 }
 
@@ -118,7 +124,11 @@ func asRecorded(p domain.Payload, said domain.Event) domain.Event {
 		return domain.CorporateActionRecorded(*p)
 	case *domain.RecordOrder:
 		before, _ := said.(domain.OrderRecorded)
-		return domain.OrderRecorded{OrderID: p.OrderID, Status: p.Status, PreviousStatus: before.PreviousStatus, Revision: p.Revision}
+		filled := p.FilledQuantity
+		if filled == "" && p.Status == domain.OrderCancelled {
+			filled = "0"
+		}
+		return domain.OrderRecorded{OrderID: p.OrderID, Status: p.Status, PreviousStatus: before.PreviousStatus, FilledQuantity: filled, Revision: p.Revision}
 	case *domain.RecordCashBalance:
 		return domain.CashBalanceRecorded(*p)
 	case *domain.RecordFeeCollection:

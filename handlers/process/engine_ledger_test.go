@@ -81,7 +81,8 @@ func (l *ledger) blocks(e domain.Event) domain.BlockerCode {
 		code, stands = domain.OpenOrders, true
 	case domain.OrderRecorded:
 		o := l.orders[e.OrderID]
-		bought := e.Status == "FILLED" && o.Side == "BUY" && l.revisions[o.ISIN] == o.position
+		executed := e.Status == "FILLED" || e.Status == "CANCELLED" && e.FilledQuantity != "0"
+		bought := executed && o.Side == "BUY" && l.revisions[o.ISIN] == o.position
 		code, stands = domain.OpenOrders, e.Status == "PROCESSING" || bought
 	case domain.CashBalanceRecorded:
 		code, stands = domain.CashBalance, e.Balance != "0" || e.PendingSettlement != "0"

@@ -184,7 +184,7 @@ func (r *story) clearing(ref domain.Ref) []domain.Command {
 	for _, b := range state.Closure(domain.Outlook{Now: r.now()}).Blockers {
 		for _, item := range b.Items {
 			k := cmp.Or(item.ID, item.ISIN, item.Currency)
-			if b.Code == domain.OpenOrders && item.Status == string(domain.OrderFilled) {
+			if b.Code == domain.OpenOrders && (item.Status == string(domain.OrderFilled) || item.Status == string(domain.OrderCancelled)) {
 				k = item.ISIN // what it bought is to be recorded
 			}
 			if s := r.source(ref, k); s != nil { // there is none of an open account

@@ -103,8 +103,13 @@ var kinds = map[string]kind{
 
 func (s *Service) handle(ctx context.Context, commits []eventstore.Recorded) error {
 	for _, c := range commits {
-		for _, e := range c.Events {
-			k, ok := kinds[e.Type]
+		// All of them are decoded: what only a later version of the engine makes a report for is not passed over.
+		events, err := replay.Events(c.Commit)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			k, ok := kinds[domain.EventType(domain.Kind(c.Aggregate), e)]
 			if !ok {
 				continue
 			}

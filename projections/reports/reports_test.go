@@ -171,6 +171,24 @@ func TestWhatIsNotYetSeenIsNotSkipped(t *testing.T) {
 	require.Empty(t, c.records())
 }
 
+// The place in the log is kept for good: what this version of the engine does not know may be what a later one makes a report for.
+func TestWhatOnlyALaterVersionKnowsIsNotPassedOver(t *testing.T) {
+	t.Parallel()
+	a := newAuthor(t)
+	c := a.open()
+	s := a.service()
+	for _, e := range []eventstore.Event{
+		{Type: "account_group.teleported", Version: 1}, {Type: "account.teleported", Version: 1},
+		{Type: domain.EventGroupClosed, Version: domain.EventVersion(domain.EventGroupClosed) + 1},
+	} {
+		e.Data = json.RawMessage(`{}`)
+		err := s.handle(testContext(t), []eventstore.Recorded{{Commit: eventstore.Commit{ID: uuid.NewString(), Aggregate: "account_group", AggregateID: c.group,
+			ClientID: someClient, Events: []eventstore.Event{e}}}})
+		require.ErrorIs(t, err, domain.ErrUnknownEvent)
+		require.ErrorContains(t, err, e.Type)
+	}
+}
+
 // A group that cannot be read is not skipped and is named in the log; the reports of others are made.
 func TestAGroupThatCannotBeReadHoldsUpNobodyElse(t *testing.T) {
 	t.Parallel()
