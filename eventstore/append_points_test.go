@@ -90,12 +90,13 @@ func TestAppendSurvivesALossAtEveryPoint(t *testing.T) {
 	onBoth(t, func(t *testing.T, servers servers) {
 		direct := servers.open(t)
 		var all sync.WaitGroup
+		t.Cleanup(all.Wait) // when it fails before
 		var repeated lossCount
 		for _, s := range scenes {
 			next := s.attempts(t, direct)
 			for _, answers := range []bool{false, true} {
 				points := newLossCase(t, servers, direct, s, next(), answers).points()
-				for _, w := range []way{dropped, cut, torn, late} {
+				for _, w := range ways() {
 					for _, at := range losingAt(points) {
 						c := newLossCase(t, servers, direct, s, next(), answers)
 						all.Go(func() { repeated.add(c.lose(w, at)) })

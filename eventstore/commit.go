@@ -125,7 +125,8 @@ func (c Commit) normalise() (Commit, error) {
 		data := jsontext.Value(bytes.Clone(e.Data))
 		// Names twice and bad UTF-8 are refused here already: the encoder would
 		// only find them later, with a less useful text.
-		err := data.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
+		err := data.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false),
+			jsontext.PreserveRawStrings(false)) // "\u0026" and "&" are one string: stored is the shorter
 		if err != nil {
 			return Commit{}, fmt.Errorf("events[%d].data: %w", i, err)
 		}

@@ -44,11 +44,12 @@ func TestABatchSurvivesALossAtEveryPoint(t *testing.T) {
 	servers := servers{url: embeddedtest.Server(t).ClientURL(), replicas: 1}
 	direct := servers.open(t)
 	var all sync.WaitGroup
+	t.Cleanup(all.Wait) // when it fails before
 	var repeated lossCount
 	for name, mix := range mixes {
 		for _, answers := range []bool{false, true} {
 			points := newBatchCase(t, servers, direct, name, mix(t, direct), answers).points()
-			for _, w := range []way{dropped, cut, torn, late} {
+			for _, w := range ways() {
 				for _, at := range losingAt(points) {
 					c := newBatchCase(t, servers, direct, name, mix(t, direct), answers)
 					all.Go(func() { repeated.add(c.lose(w, at)) })

@@ -46,6 +46,14 @@ const (
 	late    way = "late"    // it comes behind the message that follows on it, if ever
 )
 
+// ways are all of them; with -short, under the race detector, those two that differ most.
+func ways() []way {
+	if testing.Short() {
+		return []way{dropped, torn}
+	}
+	return []way{dropped, cut, torn, late}
+}
+
 // plan to lose messages; the counts begin anew.
 func (l *losses) plan(w way, onLoss func(), at ...int) {
 	l.mu.Lock()

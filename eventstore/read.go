@@ -88,7 +88,9 @@ func (l *Log) LoadFromLeader(ctx context.Context, aggregate, id string, after ui
 // LoadCurrent is Load that misses nothing that was acknowledged before it began, whoever
 // appended it: the reads of what was just written. On one replica it is Load. On
 // more, the leader is asked for what the replica that answered has not seen, which
-// is one request more.
+// is one request more. JetStream asks no quorum for a read: a leader that is cut off
+// from the others still answers, for some ten seconds, while another one appends. What
+// is decided on such an answer the guard refuses.
 func (l *Log) LoadCurrent(ctx context.Context, aggregate, id string, after uint64) ([]Recorded, error) {
 	out, err := l.Load(ctx, aggregate, id, after)
 	if err != nil || l.replicas == 1 {

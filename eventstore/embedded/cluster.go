@@ -25,32 +25,41 @@ type Cluster struct {
 
 type member struct {
 	cfg    Config
-	route  string   // host:port that the others connect to
-	routes []string // of all members
-	name   string
-	server *Server // nil while it is stopped
+	route  string   // host:port that it listens on for the others
+	routes []string // where it reaches all members
+	// advertise is the address at which the others tell each other to reach it. Defaults to route.
+	advertise string
+	name      string
+	server    *Server // nil while it is stopped
 }
 
 // StartCluster starts n servers with folders of their own in dir, and returns when
 // they have elected a leader and are up to date with it. They sync always.
-func StartCluster(n int, dir string) (*Cluster, error) {
-	if n < 1 {
-		return nil, fmt.Errorf("embedded cluster: %d servers", n)
+func StartCluster(n int, dir string) (*Cluster, error) { return StartClusterVia(n, dir, nil) }
+
+// Via gives the address at which member from connects to member to, both from 0, which listens on addr for the others. So a
+// test can put something between each two of them, and take it away.
+type Via func(from, to int, addr string) (string, error)
+
+// nowhere is an address that nobody listens on.
+const nowhere = "127.0.0.1:1"
+
+// StartClusterVia is StartCluster where the members reach each other by via only. A nil via leaves them to themselves.
+func StartClusterVia(n int, dir string, via Via) (*Cluster, error) {
+	for left := 2; ; left-- {
+		c, err := startCluster(n, dir, via)
+		// An address that was free is in use: somebody else took it, or a process that was just forked has not yet let go
+		// of what this one had open. Then others are as good; via is asked again.
+		if left == 0 || !errors.Is(err, ErrAddrInUse) {
+			return c, err
+		}
 	}
-	clients, routes, err := freeAddrs(n)
+}
+
+func startCluster(n int, dir string, via Via) (*Cluster, error) {
+	c, err := newCluster(n, dir, via)
 	if err != nil {
 		return nil, err
-	}
-	c := &Cluster{}
-	for i := range n {
-		name := fmt.Sprintf("s%d", i+1)
-		c.members = append(c.members, &member{
-			// A member comes back on the address it had: clients know it.
-			cfg:    Config{Addr: clients[i], Dir: filepath.Join(dir, name)},
-			route:  routes[i],
-			routes: routes,
-			name:   name,
-		})
 	}
 	for i := range c.members {
 		if err := c.startMember(i); err != nil {
@@ -63,6 +72,51 @@ func StartCluster(n int, dir string) (*Cluster, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+func newCluster(n int, dir string, via Via) (*Cluster, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("embedded cluster: %d servers", n)
+	}
+	clients, routes, err := freeAddrs(n)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{}
+	for i := range n {
+		name := fmt.Sprintf("s%d", i+1)
+		m := &member{
+			// A member comes back on the address it had: clients know it.
+			cfg:    Config{Addr: clients[i], Dir: filepath.Join(dir, name)},
+			route:  routes[i],
+			routes: routes,
+			name:   name,
+		}
+		if via != nil {
+			if err := m.reachBy(via, i, routes); err != nil {
+				return nil, err
+			}
+		}
+		c.members = append(c.members, m)
+	}
+	return c, nil
+}
+
+// reachBy makes the member connect to the others by via. Members also tell each other of members, and connect to those by
+// themselves: past via, if it were not for an address that leads nowhere.
+func (m *member) reachBy(via Via, self int, routes []string) error {
+	m.advertise, m.routes = nowhere, nil
+	for to, addr := range routes {
+		if to == self {
+			continue
+		}
+		between, err := via(self, to, addr)
+		if err != nil {
+			return fmt.Errorf("embedded cluster: from member %d to %d: %w", self, to, err)
+		}
+		m.routes = append(m.routes, between)
+	}
+	return nil
 }
 
 // Ports of a cluster are drawn from below those that the system gives to whoever asks for any: a port that was let go
@@ -120,6 +174,7 @@ func (c *Cluster) startMember(i int) error {
 	opts.ServerName = m.name
 	opts.Cluster.Name = "closure"
 	opts.Cluster.Host = host
+	opts.Cluster.Advertise = m.advertise
 	if _, err := fmt.Sscan(port, &opts.Cluster.Port); err != nil {
 		return fmt.Errorf("embedded cluster: route port %q: %w", port, err)
 	}

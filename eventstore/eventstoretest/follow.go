@@ -66,6 +66,8 @@ func testFollowFrom(t *testing.T, open Open) {
 	require.Equal(t, before[30].Sequence, commits[0].Sequence)
 	mustRun(t, commits)
 	mustEqual(t, only(commits, id), append(before[30:], after...))
+	got.mu.Lock()
+	defer got.mu.Unlock()
 	require.LessOrEqual(t, got.largest, 16)
 }
 
