@@ -15,7 +15,7 @@ type always struct{}
 
 func (always) pays(n int, _ time.Time) bool           { return n > 1 }
 func (always) unsure(time.Time) (int, bool)           { return 0, false }
-func (always) sawAlone(time.Duration, time.Time)      {}
+func (always) sawAlone(time.Duration, int, time.Time) {}
 func (always) sawBatch(int, time.Duration, time.Time) {}
 
 // HoldGroup makes all appends queue until they are released; then those that wait

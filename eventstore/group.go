@@ -114,7 +114,8 @@ type policy interface {
 	// how many of them it takes.
 	unsure(now time.Time) (sample int, unsure bool)
 	// sawAlone and sawBatch tell what publishing cost.
-	sawAlone(took time.Duration, now time.Time)
+	// sawAlone also gets how many others are on their way alone.
+	sawAlone(took time.Duration, others int, now time.Time)
 	sawBatch(n int, took time.Duration, now time.Time)
 }
 
@@ -182,7 +183,7 @@ func (g *group) published(begin time.Time, stored bool) {
 		if begin.Before(g.last) {
 			begin = g.last
 		}
-		g.policy.sawAlone(now.Sub(begin), now)
+		g.policy.sawAlone(now.Sub(begin), g.out, now)
 	}
 	g.last = now
 	g.work()

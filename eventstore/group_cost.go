@@ -15,10 +15,11 @@ import (
 // then, and so is going alone when it is long ago. Both are rare enough to cost less
 // than a hundredth of the time.
 type costs struct {
-	// alone: the mean costs of the last samples, each of sampleSize publishes.
+	// alone: the mean costs of the last samples.
 	alone   []time.Duration
 	sum     time.Duration // of the sample that is not full yet
 	count   int
+	most    int // how many were on their way at once while it was taken
 	aloneAt time.Time
 	each    time.Duration // what one publish alone costs; 0 for not known yet
 	batchAt time.Time
@@ -33,8 +34,9 @@ const (
 	// fewest appends that may share a batch. Its fixed part is never less than some
 	// fsyncs, whatever the estimates say after a hiccup of the disk.
 	fewest = 8
-	// sampleSize and samples: a mean evens out that answers come in clusters; of the
-	// means one of the lower counts, since a hiccup of the disk only makes them larger.
+	// sampleSize and samples: a mean evens out that answers come in clusters, as large
+	// as what was on its way; of the means one of the lower counts, since a hiccup of
+	// the disk only makes them larger.
 	sampleSize = 8
 	samples    = 9
 	lower      = 3 // of so many
@@ -109,17 +111,17 @@ func (c *costs) unsure(now time.Time) (int, bool) {
 	return sampleSize, c.each > 0 && now.Sub(c.aloneAt) > pause(c.winning)*sampleSize*c.each
 }
 
-func (c *costs) sawAlone(took time.Duration, now time.Time) {
+func (c *costs) sawAlone(took time.Duration, others int, now time.Time) {
 	c.aloneAt = now
-	c.sum, c.count = c.sum+took, c.count+1
-	if c.count < sampleSize {
+	c.sum, c.count, c.most = c.sum+took, c.count+1, max(c.most, others+1)
+	if !c.sampled(others) {
 		return
 	}
-	c.alone = append(c.alone, c.sum/sampleSize)
+	c.alone = append(c.alone, c.sum/time.Duration(c.count))
 	if len(c.alone) > samples {
 		c.alone = c.alone[1:]
 	}
-	c.sum, c.count = 0, 0
+	c.sum, c.count, c.most = 0, 0, 0
 	sorted := slices.Sorted(slices.Values(c.alone))
 	c.each = max(sorted[(len(sorted)-1)/lower], 1)
 	if c.batches > 0 {
@@ -128,6 +130,17 @@ func (c *costs) sawAlone(took time.Duration, now time.Time) {
 		c.winning = 0
 	}
 	c.batches = 0
+}
+
+// sampled tells whether the sample is large enough: the last one on its way has ended, or
+// it has twice what a cluster of answers can have. The first sample is taken sooner, since
+// without it nothing pays.
+func (c *costs) sampled(others int) bool {
+	clusters := 2
+	if c.each == 0 {
+		clusters = 1
+	}
+	return c.count >= sampleSize && (others == 0 || c.count >= clusters*c.most)
 }
 
 func (c *costs) sawBatch(n int, took time.Duration, now time.Time) {

@@ -13,6 +13,7 @@ import (
 type disk struct {
 	alone, fixed, perMessage time.Duration
 	hiccups                  float64 // how often something takes 50 times as long
+	cluster                  int     // how many answers come at once; 0 for each by itself
 	random                   *rand.Rand
 	now                      time.Time
 }
@@ -34,22 +35,37 @@ func (d *disk) run(c *costs, n, rounds int) (took, alone time.Duration, batches 
 		rest := n
 		if sample, unsure := c.unsure(d.now); unsure && n > sample {
 			rest -= sample
-			for range sample {
-				c.sawAlone(d.takes(d.alone), d.now)
-			}
+			d.runAlone(c, sample)
 		}
 		if c.pays(rest, d.now) {
 			batches++
 			c.sawBatch(rest, d.takes(d.fixed+time.Duration(rest)*d.perMessage), d.now)
 		} else {
-			for range rest {
-				c.sawAlone(d.takes(d.alone), d.now)
-			}
+			d.runAlone(c, rest)
 		}
 		took += d.now.Sub(begin)
 		alone += time.Duration(n) * d.alone
 	}
 	return took, alone, batches
+}
+
+// runAlone publishes n, of which the answers come in clusters.
+func (d *disk) runAlone(c *costs, n int) {
+	var unseen time.Duration
+	for i := range n {
+		unseen += d.takes(d.alone)
+		if d.cluster > 0 && i%d.cluster != d.cluster-1 && i < n-1 {
+			continue
+		}
+		first := i
+		if d.cluster > 0 {
+			first = i / d.cluster * d.cluster
+		}
+		for j := first; j <= i; j++ {
+			c.sawAlone(unseen, n-1-j, d.now)
+			unseen = 0
+		}
+	}
 }
 
 func TestCostsChooseWhatIsQuicker(t *testing.T) {
@@ -63,6 +79,9 @@ func TestCostsChooseWhatIsQuicker(t *testing.T) {
 		"a disk that syncs in 0.2 ms, 256":       {disk{alone: 210 * us, fixed: 4 * ms, perMessage: 20 * us}, 256, 4},
 		"and 1000":                               {disk{alone: 210 * us, fixed: 4 * ms, perMessage: 20 * us}, 1000, 6},
 		"and 16":                                 {disk{alone: 210 * us, fixed: 4 * ms, perMessage: 20 * us}, 16, 0.95},
+		"and 256 with answers in clusters":       {disk{alone: 210 * us, fixed: 4 * ms, perMessage: 20 * us, cluster: 50}, 256, 4},
+		"and 256 with all answers at once":       {disk{alone: 210 * us, fixed: 4 * ms, perMessage: 20 * us, cluster: 256}, 256, 4},
+		"a slow disk with answers in clusters":   {disk{alone: 1700 * us, fixed: 80 * ms, perMessage: 60 * us, cluster: 100}, 256, 3.5},
 		"and 1":                                  {disk{alone: 210 * us, fixed: 4 * ms, perMessage: 20 * us}, 1, 0.95},
 		"a slow disk, 16":                        {disk{alone: 5 * ms, fixed: 30 * ms, perMessage: 20 * us}, 16, 1.9},
 		"a slow disk with a slow batch, 16":      {disk{alone: 2 * ms, fixed: 60 * ms, perMessage: 20 * us}, 16, 0.95},
