@@ -42,6 +42,8 @@ type settings struct {
 	TaxStatementDay domain.MonthDay
 	// Sandbox lets the clock be moved.
 	Sandbox bool
+	// noSync has the embedded server leave its writes to the operating system: for tests that fill a log.
+	noSync bool
 	// Backoff between the attempts of a webhook. nil: the one of the contract.
 	Backoff func(attempt int) time.Duration
 	Logger  *slog.Logger
@@ -62,6 +64,7 @@ type app struct {
 	clock   clock
 	sandbox *sandbox // nil for none
 	log     *eventstore.Log
+	lists   *readmodel.Model
 	started []component // in the order of their starts
 }
 
@@ -119,6 +122,7 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 		return err
 	}
 	lists := readmodel.New(readmodel.Config{Path: filepath.Join(s.Data, "readmodel.db"), Log: a.log, Logger: s.Logger})
+	a.lists = lists
 	hooks := webhooks.New(webhooks.Config{Log: a.log, Replicas: s.Replicas, Backoff: s.Backoff, Logger: s.Logger})
 	pdfs := reports.New(reports.Config{Log: a.log, Do: do, Replicas: s.Replicas, Logger: s.Logger})
 	events := publisher.New(publisher.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
@@ -141,13 +145,9 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 			return err
 		}
 	}
-	caughtUp, err := a.log.LastSequence(ctx)
-	if err != nil {
-		return err
-	}
 	cfg := httpapi.Config{
 		Engine: engine, Lists: lists, Webhooks: hooks, Reports: pdfs, Now: a.clock.Now, Version: version(), Logger: s.Logger,
-		Ready: func(context.Context) error { return ready(bus.conn, lists.Position(), caughtUp) },
+		Ready: func(context.Context) error { return a.Ready() },
 	}
 	if s.Sandbox {
 		a.sandbox = &sandbox{
@@ -168,15 +168,12 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	return nil
 }
 
-// ready tells whether the engine can answer: it has NATS, and its lists show what was there when it started.
-func ready(conn *nats.Conn, position, caughtUp uint64) error {
-	if !conn.IsConnected() {
+// Ready tells whether the engine can answer: nil, or why not. It can when it has NATS, and its lists can be asked.
+func (a *app) Ready() error {
+	if !a.log.Conn().IsConnected() {
 		return errors.New("no connection to NATS")
 	}
-	if position < caughtUp {
-		return fmt.Errorf("the lists are being built: %d of %d commits", position, caughtUp)
-	}
-	return nil
+	return a.lists.Ready()
 }
 
 // add starts a component, and has Stop stop it.
@@ -255,7 +252,7 @@ func (b *bus) Start(context.Context) error {
 	s := b.settings
 	b.url = s.NATSURL
 	if b.url == "" {
-		server, err := embedded.Start(embedded.Config{Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), Logger: s.Logger})
+		server, err := embedded.Start(embedded.Config{Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), NoSync: s.noSync, Logger: s.Logger})
 		if err != nil {
 			return err
 		}

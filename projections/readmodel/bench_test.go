@@ -25,22 +25,28 @@ const benchCommits = 50_000
 func benchLog(b *testing.B, accounts int) (w *world, user string) {
 	b.Helper()
 	w, user = newWorld(b), uuid.NewString()
+	fill(b, w, user, accounts, benchCommits)
+	return w, user
+}
+
+// fill appends commits to the log of a world, of accounts that the world does not know.
+func fill(t testing.TB, w *world, user string, accounts, commits int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	const writers = 16
 	var group sync.WaitGroup
 	for n := range writers {
 		group.Go(func() {
-			for i, mine := 0, benchAccounts(w.client, user, accounts/writers); i < benchCommits/writers; i++ {
+			for i, mine := 0, benchAccounts(w.client, user, accounts/writers); i < commits/writers; i++ {
 				if err := mine[i%len(mine)].step(ctx, w.log); err != nil {
-					b.Errorf("writer %d: %v", n, err)
+					t.Errorf("writer %d: %v", n, err)
 					return
 				}
 			}
 		})
 	}
 	group.Wait()
-	return w, user
 }
 
 // benchAccount is an account that is written without the engine, which would load it for each command.

@@ -8,9 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"testing"
-	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"closure/eventstore"
@@ -21,6 +22,8 @@ import (
 const (
 	childURL  = "CLOSURE_TEST_READMODEL_URL"
 	childFile = "CLOSURE_TEST_READMODEL_FILE"
+	// childPoint makes it a process of the next version, which kills itself at a point of the exchange of files.
+	childPoint = "CLOSURE_TEST_READMODEL_POINT"
 )
 
 // child runs a model, and writes a line with its position whenever that moves.
@@ -43,6 +46,17 @@ func follow(url, path string) error {
 		return err
 	}
 	m := readmodel.New(readmodel.Config{Path: path, Log: log})
+	if point := os.Getenv(childPoint); point != "" {
+		m.As(next, readmodel.SchemaVersion)
+		m.At(func(ctx context.Context, at string, _ uint64) error {
+			if at != point {
+				return nil
+			}
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
@@ -116,10 +130,69 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	caughtUp(t, w.log, m)
 	readSnapshot(t, path).check(t, w.log)
 	if logged.has("building the read model") {
-		t.Errorf("the file was not used after a kill:\n%s", logged.text.String())
+		t.Errorf("the file was not used after a kill:\n%s", logged.String())
 	}
 	if last == 0 {
 		t.Error("nothing was written before the kills")
+	}
+}
+
+// runUntil runs a child of the next version until it kills itself at a point.
+func runUntil(t *testing.T, w *world, path, point string) {
+	t.Helper()
+	cmd := exec.CommandContext(testContext(t), os.Args[0])
+	cmd.Env = append(os.Environ(), childURL+"="+w.url, childFile+"="+path, childPoint+"="+point)
+	cmd.Stderr = os.Stderr
+	err := cmd.Run()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL || testContext(t).Err() != nil {
+		t.Fatalf("the child was not killed at %q: %v", point, err)
+	}
+}
+
+// A process that is killed at any step of the exchange of a former file for a new one leaves a file that serves, with all
+// that it showed, and the next one comes to the end.
+func TestKilledInTheExchange(t *testing.T) {
+	w := newWorld(t)
+	fill(t, w, uuid.NewString(), 48, 1500)
+	former, position := filled(t, w)
+	for point, moved := range map[string]bool{
+		readmodel.PointBuilding: false, readmodel.PointBuilt: false, readmodel.PointSettled: false,
+		readmodel.PointVacated: false, readmodel.PointReplaced: true,
+	} {
+		t.Run(point, func(t *testing.T) {
+			path := file(t)
+			copyFile(t, former, path)
+			runUntil(t, w, path, point)
+			if left := readSnapshot(t, path); left.position < position || moved == (len(files(t, path)) > 1) {
+				t.Errorf("position %d of %d; in the folder are %q", left.position, position, files(t, path))
+			}
+			m, logged := newer(w.log, path)
+			held := hold(m, readmodel.PointBuilt, 0)
+			start(t, m)
+			if m.Position() < position || m.Ready() != nil {
+				t.Errorf("it serves at %d of %d: %v", m.Position(), position, m.Ready())
+			}
+			if !moved {
+				held.await(t)
+				checkMarks(t, w, m, 50, 50)
+				close(held.let)
+				logged.waitFor(t, saysMoved, 1)
+			}
+			checkMarks(t, w, m, 0, 50)
+			stop(t, m)
+			checkOneFile(t, w, path)
+		})
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -163,9 +236,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 		if err := m.WaitFor(testContext(t), m.Position()+5); err != nil {
 			t.Fatal(err)
 		}
-		ended, end := context.WithDeadline(context.Background(), time.Now())
-		_ = m.Stop(ended) // says that it did not wait; what it leaves counts
-		end()
+		cutShort(m)
 		readSnapshot(t, path).check(t, w.log)
 	}
 	cancel()

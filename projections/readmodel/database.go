@@ -13,11 +13,14 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// errUnusable: the file is not what this version reads, or not of this log. The text says why. It is built anew.
-var errUnusable = errors.New("the file cannot be used")
-
-// errMissing is the one reason of errUnusable that is nothing special: a first start.
-var errMissing = fmt.Errorf("%w: it is missing", errUnusable)
+var (
+	// errUnusable: the file is not what this version reads, or not of this log. The text says why. It is built anew.
+	errUnusable = errors.New("the file cannot be used")
+	// errMissing is the one reason of errUnusable that is nothing special: a first start.
+	errMissing = fmt.Errorf("%w: it is missing", errUnusable)
+	// errOpenElsewhere: somebody else has the file open, so it cannot be moved now.
+	errOpenElsewhere = errors.New("the file is open elsewhere, by a SQLite shell perhaps")
+)
 
 const (
 	// readers is how many lists are read at a time.
@@ -25,6 +28,11 @@ const (
 	// busyTimeout, in milliseconds, is for the moments when SQLite locks the file as a whole: the recovery after a crash,
 	// and the last close. Readers and the writer do not wait for each other otherwise.
 	busyTimeout = "5000"
+	// cache is how many KiB of pages the writer keeps, as far as there are so many, and checkpoints after how many pages the
+	// write-ahead log (32 MiB) is folded into the file. With SQLite's own 2 MiB and 4 MiB a rebuild takes twice as long: ids are
+	// random, so that each row is on another page.
+	cache       = "cache_size(-65536)"
+	checkpoints = "wal_autocheckpoint(8192)"
 )
 
 // checkpoint is how far the log is in the file.
@@ -36,6 +44,11 @@ type checkpoint struct {
 // database is an open file. One connection writes, others read what is committed.
 type database struct {
 	write, read *sql.DB
+	stamp       stamp
+	// former: it is of a version before this one, whose rows this one reads.
+	former bool
+	// writable: it takes the rows of this version. A former file that does not stands still.
+	writable bool
 
 	// at is what the last store wrote, or what the file had when it was opened. It is for the writing goroutine.
 	at checkpoint
@@ -47,8 +60,9 @@ type database struct {
 	putOrder                                *sql.Stmt
 }
 
-// openDatabase opens a file that was created before, and checks it; errUnusable says what is wrong with it.
-func openDatabase(ctx context.Context, path string) (*database, error) {
+// openDatabase opens a file that was created before; errUnusable says what is wrong with it. It looks at little of it, so
+// that a start takes as long whatever its size; sound looks at the rest.
+func openDatabase(ctx context.Context, path string, of shape) (*database, error) {
 	if info, err := os.Stat(path); errors.Is(err, os.ErrNotExist) || (err == nil && info.Size() == 0) {
 		return nil, errMissing
 	}
@@ -56,9 +70,12 @@ func openDatabase(ctx context.Context, path string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.at, err = db.inspect(ctx)
-	if err == nil {
+	if err = db.inspect(ctx, of); err == nil {
 		err = db.prepare(ctx)
+		db.writable = err == nil
+		if db.former && lacks(err) {
+			err = nil // a table or a column of this version
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(unusable(err), db.close())
@@ -66,13 +83,21 @@ func openDatabase(ctx context.Context, path string) (*database, error) {
 	return db, nil
 }
 
-// createDatabase deletes what is at the path, and makes an empty file at position 0.
-func createDatabase(ctx context.Context, path string) (*database, error) {
-	// The database first: without it, SQLite takes no interest in what the others hold.
+// removeDatabase deletes a file that nobody has open. The database goes first: without it, SQLite takes no interest in
+// what the others hold.
+func removeDatabase(path string) error {
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
+			return err
 		}
+	}
+	return nil
+}
+
+// createDatabase deletes what is at the path, and makes an empty file at position 0.
+func createDatabase(ctx context.Context, path string, of shape) (*database, error) {
+	if err := removeDatabase(path); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -89,13 +114,14 @@ func createDatabase(ctx context.Context, path string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = db.create(ctx)
+	err = db.create(ctx, of)
 	if err == nil {
 		err = db.prepare(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.close())
 	}
+	db.stamp, db.writable = stamp{created: of.version}, true
 	return db, nil
 }
 
@@ -119,7 +145,7 @@ func connect(path string) (*database, error) {
 	}
 	// NORMAL does not sync at each commit: a power failure may take the last transactions, rows and position together, and
 	// they come again from the log.
-	write, err := pool(1, url.Values{"_journal_mode": {"WAL"}, "_synchronous": {"NORMAL"}, "_txlock": {"immediate"}})
+	write, err := pool(1, url.Values{"_journal_mode": {"WAL"}, "_synchronous": {"NORMAL"}, "_txlock": {"immediate"}, "_pragma": {cache, checkpoints}})
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +159,37 @@ func connect(path string) (*database, error) {
 // close the readers first: the last connection folds the write-ahead log into the file, and must be allowed to write.
 func (d *database) close() error { return errors.Join(d.read.Close(), d.write.Close()) }
 
+// settle closes a file and leaves all of it in the one file that is named, which may then be moved. It is for the one user
+// of a file: with another one, who would write to and delete the side files of this name later, it is errOpenElsewhere. The
+// database is closed in any case.
+func (d *database) settle(ctx context.Context) error {
+	err := d.read.Close()
+	if err == nil {
+		err = d.leaveWAL(ctx)
+	}
+	return errors.Join(err, d.write.Close())
+}
+
+func (d *database) leaveWAL(ctx context.Context) error {
+	if _, err := d.write.ExecContext(ctx, `PRAGMA busy_timeout = 0`); err != nil {
+		return err
+	}
+	var mode string
+	err := d.write.QueryRowContext(ctx, `PRAGMA journal_mode = DELETE`).Scan(&mode)
+	if code, ok := codeOf(err); ok && (code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_LOCKED) || err == nil && mode != "delete" {
+		return errOpenElsewhere
+	}
+	return err
+}
+
 // create writes the schema, in one transaction with its version: a file that was cut short has no version.
-func (d *database) create(ctx context.Context) error {
+func (d *database) create(ctx context.Context, of shape) error {
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-	for _, statement := range schema() {
+	for _, statement := range append(schema(), setStampSQL(stamp{created: of.version})) {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return err
 		}
@@ -148,23 +197,48 @@ func (d *database) create(ctx context.Context) error {
 	return tx.Commit()
 }
 
-// inspect reads the version and the checkpoint, and checks the structure of every page.
-func (d *database) inspect(ctx context.Context) (checkpoint, error) {
+// inspect reads the version and the checkpoint.
+func (d *database) inspect(ctx context.Context, of shape) error {
 	var version int
 	if err := d.write.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil {
-		return checkpoint{}, err
+		return err
 	}
-	if version != schemaVersion {
-		return checkpoint{}, fmt.Errorf("%w: its version is %d, not %d", errUnusable, version, schemaVersion)
+	d.stamp = stampOf(version)
+	switch {
+	case d.stamp == stamp{created: of.version}:
+	case of.reads(d.stamp):
+		d.former = true
+	default:
+		return fmt.Errorf("%w: its version is %s, not %d", errUnusable, d.stamp, of.version)
 	}
+	var err error
+	d.at, err = scanCheckpoint(d.write.QueryRowContext(ctx, readCheckpointSQL))
+	return err
+}
+
+// sound checks the structure of every page: all of the file is read. errUnusable says what is damaged.
+func (d *database) sound(ctx context.Context) error {
 	var found string
-	if err := d.write.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err != nil {
-		return checkpoint{}, err
+	if err := d.read.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err != nil {
+		return unusable(err)
 	}
 	if found != "ok" {
-		return checkpoint{}, fmt.Errorf("%w: it is damaged: %s", errUnusable, found)
+		return fmt.Errorf("%w: it is damaged: %s", errUnusable, found)
 	}
-	return scanCheckpoint(d.write.QueryRowContext(ctx, readCheckpointSQL))
+	return nil
+}
+
+// adopt notes in a former file that this version goes on with it.
+func (d *database) adopt(ctx context.Context, of shape) error {
+	mine := stamp{created: d.stamp.created, wrote: of.version}
+	if !d.former || d.stamp == mine {
+		return nil
+	}
+	if _, err := d.write.ExecContext(ctx, setStampSQL(mine)); err != nil {
+		return fmt.Errorf("write the version: %w", err)
+	}
+	d.stamp = mine
+	return nil
 }
 
 func scanCheckpoint(found *sql.Row) (at checkpoint, err error) {
@@ -195,19 +269,31 @@ func (d *database) prepare(ctx context.Context) error {
 	return failed
 }
 
-// unusable tells what is wrong with the content of the file, which a new one heals, from what is wrong around it (no
-// right to read it, a full disk), which it does not.
-func unusable(err error) error {
+// codeOf is SQLite's code of an error, without what its upper bits say more.
+func codeOf(err error) (code int, ok bool) {
 	var failed *sqlite.Error
-	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("%w: %w", errUnusable, err)
-	}
 	if !errors.As(err, &failed) {
-		return err
+		return 0, false
 	}
-	switch failed.Code() & 0xff { // the upper bits say more than is needed
-	case sqlite3.SQLITE_ERROR, // a table or a column is missing
-		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT:
+	return failed.Code() & 0xff, true
+}
+
+// lacks tells whether a statement failed because a table or a column is not there.
+func lacks(err error) bool {
+	code, ok := codeOf(err)
+	return ok && code == sqlite3.SQLITE_ERROR
+}
+
+// damaged tells whether the content of the file makes no sense.
+func damaged(err error) bool {
+	code, ok := codeOf(err)
+	return ok && (code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || code == sqlite3.SQLITE_FORMAT)
+}
+
+// unusable tells what is wrong with the content of a file that is opened, which a new one heals, from what is wrong around
+// it (no right to read it, a full disk), which it does not.
+func unusable(err error) error {
+	if errors.Is(err, sql.ErrNoRows) || lacks(err) || damaged(err) {
 		return fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	return err

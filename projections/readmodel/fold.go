@@ -27,14 +27,14 @@ type changes struct {
 
 // take brings a run of commits into the file. One that cannot be read is never skipped: what stands before it is written,
 // and its error returned, so that the follower comes again with it.
-func (m *Model) take(ctx context.Context, db *database, commits []eventstore.Recorded) error {
-	for len(commits) > 0 && commits[0].Sequence <= db.at.position {
+func (l *line) take(ctx context.Context, commits []eventstore.Recorded) error {
+	for len(commits) > 0 && commits[0].Sequence <= l.db.at.position {
 		commits = commits[1:]
 	}
-	changed, done, err := m.changes(ctx, commits)
+	changed, done, err := l.changes(ctx, commits)
 	if done > 0 {
 		last := commits[done-1]
-		if err := db.store(ctx, commits[0].Sequence, checkpoint{position: last.Sequence, hash: last.Hash}, changed); err != nil {
+		if err := l.db.store(ctx, commits[0].Sequence, checkpoint{position: last.Sequence, hash: last.Hash}, changed); err != nil {
 			return err
 		}
 	}
@@ -43,12 +43,12 @@ func (m *Model) take(ctx context.Context, db *database, commits []eventstore.Rec
 
 // changes renders what the commits have changed; done is how many of them could be read. Of each aggregate only the state
 // after its last commit counts: what is in between nobody could have seen.
-func (m *Model) changes(ctx context.Context, commits []eventstore.Recorded) (changed changes, done int, err error) {
+func (l *line) changes(ctx context.Context, commits []eventstore.Recorded) (changed changes, done int, err error) {
 	after := map[domain.Ref]domain.Aggregate{}
 	var touched []domain.Ref // in the order of the log
 	created := map[domain.Ref][]string{}
 	for _, c := range commits {
-		state, events, failed := m.states.After(ctx, c)
+		state, events, failed := l.states.After(ctx, c)
 		if failed != nil {
 			err = fmt.Errorf("sequence %d: %w", c.Sequence, failed)
 			break

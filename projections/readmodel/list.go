@@ -55,23 +55,24 @@ type query struct {
 
 // read reads a page and the number of all from one snapshot. scan makes an item of a row.
 func read[T any](ctx context.Context, m *Model, q query, scan func(*sql.Rows) (T, error)) ([]T, int, error) {
-	r := m.running.Load()
-	if r == nil {
-		return nil, 0, errNotRunning
-	}
-	// Read-only transactions are deferred: they take no lock, and see what was there at their first SELECT.
-	tx, err := r.db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	l, release, err := m.reading()
 	if err != nil {
-		return nil, 0, fmt.Errorf("read model: list %s: %w", q.list, err)
+		return nil, 0, err
+	}
+	defer release()
+	// Read-only transactions are deferred: they take no lock, and see what was there at their first SELECT.
+	tx, err := l.db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, 0, l.failed("list "+q.list, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	var total int
 	if err := tx.QueryRowContext(ctx, q.count, q.args...).Scan(&total); err != nil {
-		return nil, 0, fmt.Errorf("read model: count %s: %w", q.list, err)
+		return nil, 0, l.failed("count "+q.list, err)
 	}
 	data, err := readPage(ctx, tx, q, scan)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read model: list %s: %w", q.list, err)
+		return nil, 0, l.failed("list "+q.list, err)
 	}
 	return data, total, nil
 }

@@ -13,11 +13,7 @@ import (
 //
 // An order is unique within its account. Should a client have used an id in two accounts, the first one in the log is it.
 func (m *Model) OrderAccount(ctx context.Context, clientID, orderID string) (accountID string, ok bool, err error) {
-	r := m.running.Load()
-	if r == nil {
-		return "", false, errNotRunning
-	}
-	accountID, ok, err = r.db.orderAccount(ctx, clientID, orderID)
+	accountID, ok, err = m.orderAccount(ctx, clientID, orderID)
 	if err != nil || ok {
 		return accountID, ok, err
 	}
@@ -25,10 +21,10 @@ func (m *Model) OrderAccount(ctx context.Context, clientID, orderID string) (acc
 	if err != nil {
 		return "", false, fmt.Errorf("read model: order %s: %w", orderID, err)
 	}
-	if err := r.follower.WaitFor(ctx, last); err != nil {
+	if err := m.WaitFor(ctx, last); err != nil {
 		return "", false, fmt.Errorf("read model: order %s: %w", orderID, err)
 	}
-	return r.db.orderAccount(ctx, clientID, orderID)
+	return m.orderAccount(ctx, clientID, orderID)
 }
 
 // order is an order that was placed.
@@ -50,13 +46,18 @@ const (
 	orderAccountSQL = `SELECT account_id FROM order_account WHERE client_id = ? AND order_id = ?`
 )
 
-func (d *database) orderAccount(ctx context.Context, clientID, orderID string) (accountID string, ok bool, err error) {
-	err = d.read.QueryRowContext(ctx, orderAccountSQL, clientID, orderID).Scan(&accountID)
+func (m *Model) orderAccount(ctx context.Context, clientID, orderID string) (accountID string, ok bool, err error) {
+	l, release, err := m.reading()
+	if err != nil {
+		return "", false, err
+	}
+	defer release()
+	err = l.db.read.QueryRowContext(ctx, orderAccountSQL, clientID, orderID).Scan(&accountID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("read model: order %s: %w", orderID, err)
+		return "", false, l.failed("order "+orderID, err)
 	}
 	return accountID, true, nil
 }

@@ -3,6 +3,7 @@ package readmodel_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -109,6 +110,22 @@ func TestRestartContinues(t *testing.T) {
 	}
 }
 
+// loseDatabase deletes a file and leaves its write-ahead log, with what the log does not say.
+func loseDatabase(t *testing.T, path string) {
+	t.Helper()
+	db := openFile(t, path)
+	if _, err := db.ExecContext(testContext(t), `UPDATE account SET updated_at = '9999'`); err != nil {
+		t.Fatal(err)
+	}
+	wal, err := os.ReadFile(path + "-wal")
+	if err != nil || len(wal) == 0 {
+		t.Fatalf("no write-ahead log: %v", err)
+	}
+	if err := errors.Join(db.Close(), os.Remove(path), os.WriteFile(path+"-wal", wal, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Whatever is wrong with the file, the model builds it anew, says so, and shows what the log says.
 func TestRebuild(t *testing.T) {
 	overwrite := func(t *testing.T, path string, from, n int64) {
@@ -151,19 +168,7 @@ func TestRebuild(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "level=INFO msg=\"building the read model from the log\""},
-		"deleted, and its write-ahead log is not": {func(t *testing.T, path string) {
-			db := openFile(t, path)
-			if _, err := db.ExecContext(testContext(t), `UPDATE account SET updated_at = '9999'`); err != nil {
-				t.Fatal(err)
-			}
-			wal, err := os.ReadFile(path + "-wal")
-			if err != nil || len(wal) == 0 {
-				t.Fatalf("no write-ahead log: %v", err)
-			}
-			if err := errors.Join(db.Close(), os.Remove(path), os.WriteFile(path+"-wal", wal, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-		}, "it is missing"},
+		"deleted, and its write-ahead log is not": {loseDatabase, "it is missing"},
 		"empty":          {func(t *testing.T, path string) { truncate(t, path, 0) }, "it is missing"},
 		"all garbage":    {func(t *testing.T, path string) { overwrite(t, path, 0, size(t, path)) }, "level=WARN"},
 		"garbage inside": {func(t *testing.T, path string) { overwrite(t, path, 4096, size(t, path)-4096) }, "level=WARN"},
@@ -183,6 +188,9 @@ func TestRebuild(t *testing.T) {
 		"another version": {func(t *testing.T, path string) {
 			change(t, path, `PRAGMA user_version = 4711`)
 		}, "its version is 4711"},
+		"continued by a newer version": {func(t *testing.T, path string) {
+			change(t, path, fmt.Sprintf(`PRAGMA user_version = %d`, (readmodel.SchemaVersion+1)<<16|readmodel.SchemaVersion))
+		}, fmt.Sprintf("its version is %d, continued by %d", readmodel.SchemaVersion, readmodel.SchemaVersion+1)},
 		"another column": {func(t *testing.T, path string) {
 			change(t, path, `ALTER TABLE report RENAME COLUMN body TO content`)
 		}, "level=WARN"},
@@ -202,8 +210,9 @@ func TestRebuild(t *testing.T) {
 			path, _ := filled(t, w)
 			tt.damage(t, path)
 			m, logged := started(t, w.log, path)
-			if !logged.has(tt.says) || !logged.has("building the read model from the log") {
-				t.Errorf("the log does not say %q:\n%s", tt.says, logged.text.String())
+			logged.waitFor(t, "building the read model from the log", 1) // all of a file is looked at after the start
+			if !logged.has(tt.says) {
+				t.Errorf("the log does not say %q:\n%s", tt.says, logged.String())
 			}
 			caughtUp(t, w.log, m)
 			checkLists(t, w, m, w.client)

@@ -2,9 +2,47 @@ package readmodel
 
 import "fmt"
 
-// schemaVersion stands in the file (PRAGMA user_version); a file with another one is built anew. It MUST go up with any
-// change of the tables, of the JSON of a resource, or of what a commit does to a row.
-const schemaVersion = 2
+const (
+	// schemaVersion stands in the file (PRAGMA user_version); beside a file with another one a new one is built. It MUST go
+	// up with any change of the tables, of the JSON of a resource, or of what a commit does to a row.
+	schemaVersion = 2
+	// readableSince is the oldest version whose rows the lists of this one read rightly: they serve until the new file is
+	// built. It MUST go up to schemaVersion with a change by which an old row would be read as something that it does not
+	// say: a member with another name or another meaning, a column that is sorted by otherwise. What is new beside the old
+	// (a table, a column, a member that may be absent) leaves it; a list that needs it is not served until then.
+	readableSince = 2
+)
+
+// shape is what a program knows of files: the version that it makes, and the oldest one whose rows it reads.
+type shape struct{ version, since int }
+
+// reads tells whether a file of a former version can be read. One that a newer version has made or written to cannot:
+// nobody knows what will be in it.
+func (s shape) reads(of stamp) bool {
+	return s.since <= of.created && of.created < s.version && of.wrote <= s.version
+}
+
+// stamp is the version of a file, and of the newest program that has gone on with it, 0 for none but its own version. It
+// keeps an older program from taking the rows of a newer one for its own.
+type stamp struct{ created, wrote int }
+
+const stampBits = 16
+
+// stampOf splits what stands in PRAGMA user_version.
+func stampOf(userVersion int) stamp {
+	return stamp{created: userVersion & (1<<stampBits - 1), wrote: userVersion >> stampBits}
+}
+
+func setStampSQL(s stamp) string {
+	return fmt.Sprintf(`PRAGMA user_version = %d`, s.wrote<<stampBits|s.created)
+}
+
+func (s stamp) String() string {
+	if s.wrote == 0 {
+		return fmt.Sprint(s.created)
+	}
+	return fmt.Sprintf("%d, continued by %d", s.created, s.wrote)
+}
 
 // sortable is how times are stored: UTC at a fixed width, so that the order of the text is that of the times.
 const sortable = "2006-01-02T15:04:05.000000000Z"
@@ -42,8 +80,7 @@ func schema() []string {
 		)
 	}
 	statements = append(statements, closureSchema()...)
-	statements = append(statements, orderSchema()...)
-	return append(statements, fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion))
+	return append(statements, orderSchema()...)
 }
 
 const (

@@ -200,13 +200,24 @@ func (w *world) group(id string) *domain.AccountGroup {
 // started gives a running model on a file in a folder of the test; it stops with the test.
 func started(t testing.TB, log *eventstore.Log, path string) (*readmodel.Model, *logs) {
 	t.Helper()
+	m, logged := made(log, path)
+	return start(t, m), logged
+}
+
+// made gives a model that is not started, and what it logs.
+func made(log *eventstore.Log, path string) (*readmodel.Model, *logs) {
 	logged := newLogs()
-	m := readmodel.New(readmodel.Config{Path: path, Log: log, Logger: slog.New(slog.NewTextHandler(logged, nil))})
+	return readmodel.New(readmodel.Config{Path: path, Log: log, Logger: slog.New(slog.NewTextHandler(logged, nil))}), logged
+}
+
+// start starts a model, which stops with the test.
+func start(t testing.TB, m *readmodel.Model) *readmodel.Model {
+	t.Helper()
 	if err := m.Start(testContext(t)); err != nil {
 		t.Fatalf("start the read model: %v", err)
 	}
 	t.Cleanup(func() { stop(t, m) })
-	return m, logged
+	return m
 }
 
 func stop(t testing.TB, m *readmodel.Model) {
@@ -250,6 +261,12 @@ func (l *logs) Write(p []byte) (int, error) {
 	default: // a token is there
 	}
 	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (l *logs) count(text string) int {
