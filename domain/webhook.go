@@ -18,13 +18,74 @@ type Webhook struct {
 	Enabled     bool            `json:"enabled" doc:"While false, events are held."`
 	Type        []WebhookFamily `json:"type" doc:"The families of events; ALL is every family of the public API."`
 	ExcludeType []WebhookFamily `json:"exclude_type" doc:"Families to leave out; only with ALL."`
-	Config      WebhookConfig   `json:"config" doc:"How events are packed."`
+	Config      WebhookConfig   `json:"config" doc:"How events are packed, and in which order they come."`
+	// DisabledReason is why the engine itself has disabled it.
+	DisabledReason string `json:"disabled_reason,omitempty" doc:"Why the engine has disabled the subscription; absent when it did not. Enabling it takes it away."`
 }
 
-// WebhookConfig bounds how events may be packed into one delivery.
+// WebhookConfig bounds how events may be packed into one delivery, and says which order holds.
 type WebhookConfig struct {
 	Delay          string `json:"delay" doc:"How long an event may wait for company: 1s to 30s." default:"1s"`
 	MaxPackageSize int    `json:"max_package_size" doc:"The size of one delivery's body at most, in bytes: 100 to 1048576. A larger event is sent alone." default:"1048576"`
+	// Order is left empty for WebhookStrict; see Ordering.
+	Order WebhookOrder `json:"order,omitempty" doc:"What waits behind a delivery that fails: strict is everything, resource only events of the same resources." default:"strict"`
+}
+
+// WebhookOrder says what waits behind a delivery that fails.
+type WebhookOrder string
+
+// The orders.
+const (
+	// WebhookStrict: all events come in the order of their publication; a failure holds everything behind it.
+	WebhookStrict WebhookOrder = "strict"
+	// WebhookByResource: the events of one resource come in order; those of others pass a failure.
+	WebhookByResource WebhookOrder = "resource"
+)
+
+// Ordering is the order, also when none was given.
+func (c WebhookConfig) Ordering() WebhookOrder {
+	if c.Order == "" {
+		return WebhookStrict
+	}
+	return c.Order
+}
+
+// Wait is how long an event may wait for company. What is not a duration counts as the default.
+func (c WebhookConfig) Wait() time.Duration {
+	d, err := time.ParseDuration(c.Delay)
+	if err != nil {
+		return minDelay
+	}
+	return d
+}
+
+// Types of the events about a subscription, for operators.
+const (
+	PublishedWebhookFailing   = "WEBHOOK.FAILING"
+	PublishedWebhookRecovered = "WEBHOOK.RECOVERED"
+	PublishedWebhookDisabled  = "WEBHOOK.DISABLED"
+	// PublishedWebhookTest is only ever posted by a test call, and not published.
+	PublishedWebhookTest = "WEBHOOK.TEST"
+)
+
+// WebhookLevel says for how long an endpoint has failed.
+type WebhookLevel string
+
+// The levels. A failing period reaches each once.
+const (
+	FailingForAnHour   WebhookLevel = "hour"
+	FailingForADay     WebhookLevel = "day"
+	FailingForFiveDays WebhookLevel = "five_days"
+)
+
+// WebhookNotice is the body of an event about a subscription.
+type WebhookNotice struct {
+	ID           string       `json:"id" format:"uuid" doc:"The event's own id, ce-id: the same however often it is published."`
+	Webhook      Webhook      `json:"webhook" doc:"The subscription."`
+	Level        WebhookLevel `json:"level,omitempty" doc:"How long it had been failing when this was last said: hour, day, five_days."`
+	FailingSince *time.Time   `json:"failing_since,omitempty" doc:"The first failure after the last success (UTC)."`
+	Attempts     int          `json:"attempts" doc:"How many attempts in a row have failed."`
+	LastFailure  string       `json:"last_failure,omitempty" doc:"The class of the last failure."`
 }
 
 // WebhookFamily is the part of a published type before the point: ACCOUNT of ACCOUNT.CLOSED.
@@ -65,6 +126,9 @@ func (w Webhook) WithDefaults() Webhook {
 	if w.ExcludeType == nil {
 		w.ExcludeType = []WebhookFamily{}
 	}
+	if w.Enabled {
+		w.DisabledReason = ""
+	}
 	return w
 }
 
@@ -81,7 +145,10 @@ func (c WebhookConfig) validate() error {
 	if c.MaxPackageSize < minPackage || c.MaxPackageSize > maxPackage {
 		return invalid("config.max_package_size", "must be %d to %d bytes, got %d", minPackage, maxPackage, c.MaxPackageSize)
 	}
-	return nil
+	if c.Order == "" {
+		return nil
+	}
+	return oneOf("config.order", c.Order, WebhookStrict, WebhookByResource)
 }
 
 func checkURL(s string) error {

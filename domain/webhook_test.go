@@ -3,6 +3,7 @@ package domain
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -14,7 +15,7 @@ func hook() Webhook {
 // TestWebhookValidation has a bad value for each field of a subscription.
 func TestWebhookValidation(t *testing.T) {
 	require.NoError(t, hook().Validate())
-	for _, config := range []WebhookConfig{{"1s", 100}, {"30s", 1 << 20}, {"1500ms", 4096}} {
+	for _, config := range []WebhookConfig{{"1s", 100, ""}, {"30s", 1 << 20, WebhookStrict}, {"1500ms", 4096, WebhookByResource}} {
 		w := hook()
 		w.URL = "https://bank.example/" + strings.Repeat("x", 2048-len("https://bank.example/"))
 		w.Config = config
@@ -48,6 +49,11 @@ func TestWebhookValidation(t *testing.T) {
 		w.Config.MaxPackageSize = size
 		checkInvalid(t, w.Validate(), "config.max_package_size", bad{size, "must be 100 to 1048576 bytes"})
 	}
+	for _, order := range []WebhookOrder{"Strict", "none", " "} {
+		w := hook()
+		w.Config.Order = order
+		checkInvalid(t, w.Validate(), "config.order", bad{order, "must be one of strict, resource"})
+	}
 }
 
 // TestWebhookFamilies has what a subscription gets: ALL is the public families, operators' families come only by name.
@@ -80,6 +86,22 @@ func TestWebhookFamilies(t *testing.T) {
 		w.Type, w.ExcludeType = c.types, c.exclude
 		checkInvalid(t, w.Validate(), c.field, bad{c.types, c.right})
 	}
+}
+
+func TestWebhookConfigSaysWhatHolds(t *testing.T) {
+	require.Equal(t, WebhookStrict, WebhookConfig{}.Ordering())
+	require.Equal(t, WebhookByResource, WebhookConfig{Order: WebhookByResource}.Ordering())
+	require.Equal(t, 1500*time.Millisecond, WebhookConfig{Delay: "1500ms"}.Wait())
+	require.Equal(t, time.Second, WebhookConfig{}.Wait())
+}
+
+// Whoever enables it has dealt with the reason.
+func TestEnablingTakesTheReasonAway(t *testing.T) {
+	w := hook()
+	w.DisabledReason = "the endpoint answered 410 Gone"
+	require.NotEmpty(t, w.WithDefaults().DisabledReason)
+	w.Enabled = true
+	require.Empty(t, w.WithDefaults().DisabledReason)
 }
 
 func TestDefaults(t *testing.T) {

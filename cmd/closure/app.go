@@ -26,6 +26,8 @@ import (
 	"closure/projections/readmodel"
 	"closure/projections/reports"
 	"closure/projections/webhooks"
+	sending "closure/projections/webhooks/endpoint"
+	"closure/projections/webhooks/signing"
 )
 
 // settings of one engine process.
@@ -44,6 +46,8 @@ type settings struct {
 	Sandbox bool
 	// noSync has the embedded server leave its writes to the operating system: for tests that fill a log.
 	noSync bool
+	// InsecureWebhooks lets webhooks go to http and to any address, loopback and private ones as well.
+	InsecureWebhooks bool
 	// Backoff between the attempts of a webhook. nil: the one of the contract.
 	Backoff func(attempt int) time.Duration
 	Logger  *slog.Logger
@@ -123,7 +127,11 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	}
 	lists := readmodel.New(readmodel.Config{Path: filepath.Join(s.Data, "readmodel.db"), Log: a.log, Logger: s.Logger})
 	a.lists = lists
-	hooks := webhooks.New(webhooks.Config{Log: a.log, Replicas: s.Replicas, Backoff: s.Backoff, Logger: s.Logger})
+	keys := signing.New(signing.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
+	hooks := webhooks.New(webhooks.Config{
+		Log: a.log, Replicas: s.Replicas, Backoff: s.Backoff, Signer: keys, Logger: s.Logger,
+		Sender: sending.New(sending.Config{AllowInsecure: s.InsecureWebhooks, UserAgent: webhooks.UserAgent()}),
+	})
 	pdfs := reports.New(reports.Config{Log: a.log, Do: do, Replicas: s.Replicas, Logger: s.Logger})
 	events := publisher.New(publisher.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
 	managers := process.New(process.Config{
@@ -133,6 +141,7 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	parts := []component{
 		events,
 		lists,
+		keys,
 		hooks,
 		pdfs,
 		managers,
@@ -145,8 +154,13 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 			return err
 		}
 	}
+	asyncAPI, err := natsapi.AsyncAPI(version(), a.NATSURL)
+	if err != nil {
+		return err
+	}
 	cfg := httpapi.Config{
-		Engine: engine, Lists: lists, Webhooks: hooks, Reports: pdfs, Now: a.clock.Now, Version: version(), Logger: s.Logger,
+		VerifyKeys: keys.JWKSet, AsyncAPI: asyncAPI,
+		Engine: engine, Lists: lists, Webhooks: subscriptions{hooks}, Reports: pdfs, Now: a.clock.Now, Version: version(), Logger: s.Logger,
 		Ready: func(context.Context) error { return a.Ready() },
 	}
 	if s.Sandbox {

@@ -135,7 +135,7 @@ type victim struct {
 func (v *victim) start() {
 	self, err := os.Executable()
 	require.NoError(v.t, err)
-	args := []string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", v.data, "--json", "--log-level", "warn"}
+	args := []string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", v.data, "--json", "--allow-insecure-webhooks", "--log-level", "warn"}
 	v.process = exec.Command(self, append(args, v.flags...)...)
 	v.process.Env = append(os.Environ(), programEnv+"=1")
 	v.process.Stderr = &v.logs

@@ -48,14 +48,16 @@ func (e usageError) Unwrap() error { return e.error }
 
 // cli is the command line. Each flag has an environment variable: CLOSURE_ and the flag's name in capitals.
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Run the engine."`
-	Demo    demoCommand    `cmd:"" help:"Close an account group, from the request to the report, in a temporary folder."`
-	Send    sendCommand    `cmd:"" help:"Send a command or a fact over NATS, and print the answer."`
-	List    listCommand    `cmd:"" help:"List the closings with what stands against them, the oldest first."`
-	History historyCommand `cmd:"" help:"Print the history of an account, an account group or a user."`
-	Verify  verifyCommand  `cmd:"" help:"Verify the whole event log, or an export of it: every hash, every link, every event."`
-	Export  exportCommand  `cmd:"" help:"Write the event log, or a part of it, as JSON lines that verify on their own."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the engine."`
+	Demo     demoCommand     `cmd:"" help:"Close an account group, from the request to the report, in a temporary folder."`
+	Send     sendCommand     `cmd:"" help:"Send a command or a fact over NATS, and print the answer."`
+	List     listCommand     `cmd:"" help:"List the closings with what stands against them, the oldest first."`
+	History  historyCommand  `cmd:"" help:"Print the history of an account, an account group or a user."`
+	Verify   verifyCommand   `cmd:"" help:"Verify the whole event log, or an export of it: every hash, every link, every event."`
+	Export   exportCommand   `cmd:"" help:"Write the event log, or a part of it, as JSON lines that verify on their own."`
+	Bench    benchCommand    `cmd:"" help:"Measure the engine beside plain NATS: throughput, loads, replay, memory, disk."`
+	Webhooks webhooksCommand `cmd:"" help:"List and test webhooks, look at attempts, have events delivered again, rotate secrets."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // errExit ends kong's own exits (--help) without leaving the process.

@@ -83,7 +83,7 @@ func begin(data string, flags ...string) *serving {
 	s := &serving{logs: &buffer{}, out: reader}
 	exited := make(chan int, 1)
 	go func() {
-		args := append([]string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--json"}, flags...)
+		args := append([]string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--json", "--allow-insecure-webhooks"}, flags...)
 		exited <- run(ctx, args, streams{in: strings.NewReader(""), out: writer, err: s.logs})
 		_ = writer.Close()
 	}()

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"closure/domain"
@@ -25,6 +28,7 @@ type serveCommand struct {
 	EarlyFactWait time.Duration `name:"early-fact-wait" default:"10m" help:"How long a durable fact waits for a resource that does not exist yet."`
 	StallAfter    time.Duration `name:"stall-after" default:"720h" help:"How long a closure may be in progress before it is reported as stalled, and between two reports."`
 	StatementDay  monthDay      `name:"tax-statement-day" default:"03-15" help:"The day, MM-DD, on which the German annual tax statements of the year before are made."`
+	Insecure      bool          `name:"allow-insecure-webhooks" help:"Let webhooks go to http, and to loopback and private addresses. For development only."`
 	Sandbox       bool          `help:"Let the clock be moved forwards (POST /sandbox/clock). Never for real accounts: the log of a sandbox tells of times that have not come."`
 	LogLevel      slog.Level    `name:"log-level" default:"info" help:"debug, info, warn or error."`
 	JSON          bool          `name:"json" help:"Print the addresses as one JSON line when ready."`
@@ -44,6 +48,20 @@ func (c serveCommand) Validate() error {
 	case c.Sandbox && c.NATSURL != "":
 		return errors.New("--sandbox: needs the embedded server, since a clock of its own is for one engine alone")
 	}
+	return checkServers(c.NATSURL)
+}
+
+// checkServers refuses what is no list of servers. It does not say what it got: there may be a password in it.
+func checkServers(urls string) error {
+	if urls == "" {
+		return nil
+	}
+	for i, part := range strings.Split(urls, ",") {
+		u, err := url.Parse(strings.TrimSpace(part))
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Errorf("--nats-url: must be nats://host:port, several with commas; the one at place %d is not", i+1)
+		}
+	}
 	return nil
 }
 
@@ -52,7 +70,7 @@ func (c serveCommand) Run(ctx context.Context, std streams) error {
 	a, err := startApp(ctx, settings{
 		HTTPAddr: c.HTTPAddr, NATSAddr: c.NATSAddr, NATSURL: c.NATSURL, Data: c.Data, Replicas: c.Replicas,
 		EarlyFactWait: c.EarlyFactWait, StallAfter: c.StallAfter, TaxStatementDay: domain.MonthDay(c.StatementDay), Sandbox: c.Sandbox,
-		Logger: logger,
+		InsecureWebhooks: c.Insecure, Logger: logger,
 	})
 	if err != nil {
 		return err

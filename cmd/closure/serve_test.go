@@ -157,3 +157,21 @@ func TestSend(t *testing.T) {
 		return get[domain.AccountGroupResource](c, "/account_groups/"+group).Status == domain.StatusLocked
 	}, within, 10*time.Millisecond)
 }
+
+// Servers of a cluster may come with passwords, which are never printed.
+func TestServersWithPasswords(t *testing.T) {
+	for urls, want := range map[string]struct {
+		code int
+		says string
+	}{
+		"nats://u:secret@127.0.0.1:1,nats://u:secret@127.0.0.1:2": {exitFailed, "connect to NATS at nats://u:xxxxx@127.0.0.1:1,nats://u:xxxxx@127.0.0.1:2"},
+		"nats://127.0.0.1:1, nats://u:secret%@127.0.0.1:2":        {exitUsage, "--nats-url: must be nats://host:port, several with commas; the one at place 2 is not"},
+		"u:secret@127.0.0.1:1":                                    {exitUsage, "the one at place 1 is not"},
+		"nats://u:secret@127.0.0.1:1,":                            {exitUsage, "the one at place 2 is not"},
+	} {
+		code, out, stderr := once(t, "", "serve", "--http-addr", "127.0.0.1:0", "--data", t.TempDir(), "--nats-url", urls)
+		require.Equal(t, want.code, code, stderr)
+		require.Contains(t, stderr, want.says)
+		require.NotContains(t, out+stderr, "secret")
+	}
+}

@@ -31,17 +31,28 @@ type Lists interface {
 	OrderAccount(ctx context.Context, clientID, orderID string) (accountID string, ok bool, err error)
 }
 
-// Webhooks keeps the webhook subscriptions. What a client does not have is a *domain.Refusal of kind NotFound, whether it
-// does not exist or is another client's.
+// Webhooks keeps the webhook subscriptions, and tells of their deliveries. What a client does not have is a *domain.Refusal
+// of kind NotFound, whether it does not exist or is another client's.
 type Webhooks interface {
-	// Create assigns the id and the times, and MUST give them back.
-	Create(ctx context.Context, clientID string, w domain.Webhook) (domain.Webhook, error)
+	// Create assigns the id, the times and the secret, and MUST give them back. It is the only time that this secret is shown.
+	Create(ctx context.Context, clientID string, w domain.Webhook) (made domain.Webhook, secret string, err error)
 	Get(ctx context.Context, clientID, id string) (domain.Webhook, error)
 	List(ctx context.Context, clientID string, page domain.Page) ([]domain.Webhook, int, error)
 	// Update MUST apply change to the present subscription, again when that was changed meanwhile. An error of change is
 	// returned as it is, and nothing is written.
 	Update(ctx context.Context, clientID, id string, change func(domain.Webhook) (domain.Webhook, error)) (domain.Webhook, error)
 	Delete(ctx context.Context, clientID, id string) error
+	// RotateSecret gives a new secret, this once. The one before it MUST sign as well until previousUntil, which is the
+	// overlap from now; with an overlap of 0 it ends at once.
+	RotateSecret(ctx context.Context, clientID, id string, overlap time.Duration) (secret string, previousUntil time.Time, err error)
+	// Attempts lists the attempts, the newest first: the page has an offset and a limit only.
+	Attempts(ctx context.Context, clientID, id string, filter AttemptFilter, page domain.Page) ([]WebhookAttempt, int, error)
+	// Test posts an event that is of this request alone. That the endpoint fails MUST be part of the answer, and no error.
+	Test(ctx context.Context, clientID, id string) (WebhookAnswer, error)
+	// Resend posts one event once more, as Test does. A *domain.Refusal of the event's id MUST name it as event.
+	Resend(ctx context.Context, clientID, id, eventID string) (WebhookAnswer, error)
+	// Replay has the events come again from a time or an event on. A *domain.Refusal of the event's id MUST name it as event.
+	Replay(ctx context.Context, clientID, id string, from ReplayFrom) error
 }
 
 // Reports reads one report, as a resource and as a PDF. What a client does not have is a *domain.Refusal of kind NotFound.
@@ -63,6 +74,11 @@ type Config struct {
 	Lists    Lists
 	Webhooks Webhooks
 	Reports  Reports
+	// VerifyKeys gives the JWK set of the keys that webhook requests are signed with (GET /auth/verify_keys). Defaults to
+	// none: then there is no such call.
+	VerifyKeys func() ([]byte, error)
+	// AsyncAPI is the document of what goes over NATS (GET /asyncapi.json). Defaults to none: then there is no such call.
+	AsyncAPI []byte
 	// Ready tells /readyz whether requests can be served: nil, or a reason that clients may read. Defaults to always.
 	Ready func(context.Context) error
 	// Sandbox lets clients move the clock (POST /sandbox/clock). Defaults to none: then there is no such call.
@@ -104,6 +120,8 @@ type api struct {
 	lists    Lists
 	webhooks Webhooks
 	reports  Reports
+	keys     func() ([]byte, error) // nil for none
+	asyncapi []byte                 // /asyncapi.json; nil for none
 	ready    func(context.Context) error
 	sandbox  Sandbox // nil for none
 	now      func() time.Time
@@ -127,7 +145,7 @@ func newAPI(cfg Config) (*api, error) {
 	}
 	cfg = cfg.withDefaults()
 	a := &api{
-		engine: cfg.Engine, lists: cfg.Lists, webhooks: cfg.Webhooks, reports: cfg.Reports,
+		engine: cfg.Engine, lists: cfg.Lists, webhooks: cfg.Webhooks, reports: cfg.Reports, keys: cfg.VerifyKeys, asyncapi: cfg.AsyncAPI,
 		ready: cfg.Ready, sandbox: cfg.Sandbox, now: cfg.Now, timeout: cfg.Timeout, logger: cfg.Logger, mux: http.NewServeMux(),
 	}
 	// Not huma's default configuration: that adds documentation pages that load scripts from elsewhere, and "$schema"
@@ -147,9 +165,12 @@ func newAPI(cfg Config) (*api, error) {
 	a.registerUsers()
 	a.registerClosures()
 	a.registerWebhooks()
+	a.registerDeliveries()
+	a.registerSecrets()
 	a.registerReports()
 	a.registerSandbox()
 	a.registerProbes()
+	a.registerAsyncAPI()
 	var err error
 	a.document, err = finishDocument(a.huma.OpenAPI())
 	return a, err

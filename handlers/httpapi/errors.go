@@ -43,10 +43,11 @@ var table = []struct {
 	{refused(domain.NotFound), notFound, ""},
 	{refused(domain.Conflict), conflict, ""},
 	{refused(domain.Unprocessable), unprocessableEntity, ""},
+	{is(handlers.ErrContention), unavailable, "others kept changing the resource; nothing was changed by this request, repeat it"},
+	// Also when the request's own time ended first: a client is to come again, however the bounds lie to each other.
+	{is(eventstore.ErrUnavailable), unavailable, "the event log does not answer; if it was a change, read the resource to see whether it was made"},
 	// The request's own time is up: whatever else failed, failed for that.
 	{outOfTime, gatewayTimeout, "the request was not done in time; if it was a change, read the resource to see whether it was made"},
-	{is(handlers.ErrContention), unavailable, "others kept changing the resource; nothing was changed by this request, repeat it"},
-	{is(eventstore.ErrUnavailable), unavailable, "the event log does not answer; if it was a change, read the resource to see whether it was made"},
 	{is(eventstore.ErrTooLarge), payloadTooLarge, "the request is larger than the event log takes"},
 	{is(context.DeadlineExceeded), gatewayTimeout, "a part of the engine did not answer in time; repeat the request later"},
 	{is(context.Canceled), unavailable, "the request was cancelled"},

@@ -16,6 +16,7 @@ const (
 	nounOrder   = "order"
 	nounWebhook = "webhook"
 	nounReport  = "report"
+	nounEvent   = "event"
 
 	nounLiquidation = "liquidation"
 )
@@ -24,8 +25,12 @@ const (
 const (
 	exampleUser = "413715f2-5401-4b97-8055-034a6b879f8c"
 	exampleISIN = "US0378331005"
+	// exampleEvent is the id of an event that was published.
+	exampleEvent = "7f3b2c9e-1d4a-5e86-b0c7-9a2f6e8d1b54"
 
 	exampleRequestID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+	exampleSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" // of the documentation of Standard Webhooks
 )
 
 var (
@@ -105,7 +110,24 @@ var (
 	exampleWebhook = domain.Webhook{
 		ID: "5c0b6a52-0f5c-4f6e-9a55-6f7e8d9c0b1a", CreatedAt: exampleOpened, UpdatedAt: exampleOpened, Title: "Closings",
 		URL: "https://hooks.example.com/closure", Enabled: true, Type: []domain.WebhookFamily{"ACCOUNT", "ACCOUNT_GROUP"},
+		Config: domain.WebhookConfig{Order: domain.WebhookStrict},
 	}.WithDefaults()
+	exampleAnswer = WebhookAnswer{
+		URL: exampleWebhook.URL, Duration: 38,
+		Response: &WebhookResponse{Status: 200, Headers: map[string]string{"Content-Type": "text/plain"}, Body: "ok"},
+	}
+	exampleAttempt = WebhookAttempt{
+		ID: "4e1d7c60-93ab-4f58-8d2e-b6a1c0f3e795", WebhookID: exampleWebhook.ID, MessageID: "c1f7a9d2-6b3e-5084-9e7c-5d2b8f4a1e03",
+		Time: exampleClosed, Duration: 10_002, Number: 3, Outcome: AttemptFailed, Failure: "timeout_header",
+		Detail: "the endpoint did not answer in time", Bytes: 742,
+		Events: []AttemptEvent{{ID: exampleEvent, Type: "ACCOUNT.CLOSED", Sequence: 4711}},
+	}
+	exampleAttempts = list[WebhookAttempt]{Meta: attemptsMeta(0, domain.DefaultLimit, 1, 1), Data: []WebhookAttempt{exampleAttempt}}
+	exampleRotation = rotatedSecret{exampleSecret, &exampleEligible}
+	exampleKeys     = jwkSet{Keys: []jwk{{
+		KeyType: "OKP", Curve: "Ed25519", X: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+		KeyID: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", Algorithm: "EdDSA", Use: "sig",
+	}}} // of RFC 8037
 	exampleHistory = list[handlers.HistoryItem]{
 		Meta: historyMeta(0, domain.DefaultLimit, 1, 1),
 		Data: []handlers.HistoryItem{{

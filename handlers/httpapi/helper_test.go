@@ -11,6 +11,7 @@ import (
 	"net/http"
 	pathpkg "path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func start(t *testing.T, change ...func(*Config)) *service {
 func startWith(t *testing.T, change func(*service, *Config)) *service {
 	t.Helper()
 	s := &service{
-		t: t, nats: embeddedtest.Server(t), clock: &testClock{}, lists: &memoryLists{}, webhooks: &memoryWebhooks{}, reports: &memoryReports{},
+		t: t, nats: embeddedtest.Server(t), clock: &testClock{}, lists: &memoryLists{}, webhooks: newMemoryWebhooks(t), reports: &memoryReports{},
 		logged: &lockedBuffer{},
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -80,7 +81,7 @@ func startWith(t *testing.T, change func(*service, *Config)) *service {
 	require.NoError(t, s.lists.Start(ctx))
 	t.Cleanup(func() { require.NoError(t, s.lists.Stop(context.Background())) })
 	cfg := Config{
-		Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, Now: s.clock.Now, Version: "1.2.3",
+		Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, VerifyKeys: s.webhooks.verifyKeys, Now: s.clock.Now, Version: "1.2.3",
 		Logger: slog.New(slog.NewJSONHandler(s.logged, nil)),
 	}
 	change(s, &cfg)
@@ -399,9 +400,23 @@ func (l *memoryLists) Reports(ctx context.Context, clientID, userID string, page
 }
 
 type memoryWebhooks struct {
-	mu   sync.Mutex
-	all  []owned[domain.Webhook]
-	fail error
+	mu       sync.Mutex
+	all      []owned[domain.Webhook]
+	fail     error
+	attempts []WebhookAttempt // of all subscriptions, the newest first
+	answer   WebhookAnswer    // of every request that is made at once
+	replays  []ReplayFrom
+	rotated  []time.Duration
+	keys     string
+	// hook, when set, comes before Attempts, Resend and Replay: an error of it is the answer.
+	hook func(ctx context.Context) error
+}
+
+func newMemoryWebhooks(t *testing.T) *memoryWebhooks {
+	t.Helper()
+	keys, err := stdjson.Marshal(exampleKeys)
+	require.NoError(t, err)
+	return &memoryWebhooks{answer: exampleAnswer, keys: string(keys)}
 }
 
 type owned[T any] struct {
@@ -418,13 +433,13 @@ func (m *memoryWebhooks) at(clientID, id string) (int, error) {
 	return 0, errors.Join(m.fail, &domain.Refusal{Kind: domain.NotFound, Detail: "there is no webhook with the id " + id})
 }
 
-func (m *memoryWebhooks) Create(_ context.Context, clientID string, w domain.Webhook) (domain.Webhook, error) {
+func (m *memoryWebhooks) Create(_ context.Context, clientID string, w domain.Webhook) (domain.Webhook, string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	w.ID, w.CreatedAt = uuid.NewString(), time.Now().UTC()
 	w.UpdatedAt = w.CreatedAt
 	m.all = append(m.all, owned[domain.Webhook]{clientID, w})
-	return w, m.fail
+	return w, exampleSecret, m.fail
 }
 
 func (m *memoryWebhooks) Get(_ context.Context, clientID, id string) (domain.Webhook, error) {
@@ -475,6 +490,84 @@ func (m *memoryWebhooks) Delete(_ context.Context, clientID, id string) error {
 	}
 	m.all = append(m.all[:i], m.all[i+1:]...)
 	return nil
+}
+
+func (m *memoryWebhooks) RotateSecret(_ context.Context, clientID, id string, overlap time.Duration) (string, time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.at(clientID, id); err != nil {
+		return "", time.Time{}, err
+	}
+	m.rotated = append(m.rotated, overlap)
+	return exampleSecret, exampleOpened.Add(overlap), nil
+}
+
+func (m *memoryWebhooks) Attempts(ctx context.Context, clientID, id string, filter AttemptFilter, page domain.Page) ([]WebhookAttempt, int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.before(ctx, clientID, id); err != nil {
+		return nil, 0, err
+	}
+	var fit []WebhookAttempt
+	for _, a := range m.attempts {
+		had := slices.ContainsFunc(a.Events, func(e AttemptEvent) bool { return e.ID == filter.EventID })
+		if a.WebhookID == id && (filter.Outcome == "" || filter.Outcome == a.Outcome) && (filter.EventID == "" || had) {
+			fit = append(fit, a)
+		}
+	}
+	return section(fit, page.Offset, page.Limit), len(fit), nil
+}
+
+// before is what all calls on the deliveries of a subscription begin with.
+func (m *memoryWebhooks) before(ctx context.Context, clientID, id string) (int, error) {
+	i, err := m.at(clientID, id)
+	if err == nil && m.hook != nil {
+		err = m.hook(ctx)
+	}
+	return i, err
+}
+
+func (m *memoryWebhooks) Test(_ context.Context, clientID, id string) (WebhookAnswer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.at(clientID, id)
+	return m.answer, err
+}
+
+func (m *memoryWebhooks) Resend(ctx context.Context, clientID, id, eventID string) (WebhookAnswer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.before(ctx, clientID, id); err != nil {
+		return WebhookAnswer{}, err
+	}
+	return m.answer, m.hasEvent(eventID)
+}
+
+func (m *memoryWebhooks) Replay(ctx context.Context, clientID, id string, from ReplayFrom) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.before(ctx, clientID, id); err != nil {
+		return err
+	}
+	m.replays = append(m.replays, from)
+	if from.EventID == "" {
+		return nil
+	}
+	return m.hasEvent(from.EventID)
+}
+
+// hasEvent knows one event.
+func (m *memoryWebhooks) hasEvent(id string) error {
+	if id == exampleEvent {
+		return nil
+	}
+	return &domain.Refusal{Kind: domain.Invalid, Detail: "event: there is no event with the id " + id}
+}
+
+func (m *memoryWebhooks) verifyKeys() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return []byte(m.keys), m.fail
 }
 
 type memoryReports struct {

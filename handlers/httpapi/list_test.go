@@ -25,7 +25,7 @@ func TestLists(t *testing.T) {
 		s.lists.accounts = map[string][]domain.AccountResource{alice: append(s.lists.accounts[alice], account)}
 		s.lists.groups = map[string][]domain.AccountGroupResource{alice: append(s.lists.groups[alice], group)}
 		s.lists.reports = map[string][]domain.ReportResource{alice: append(s.lists.reports[alice], report)}
-		_, err := s.webhooks.Create(context.Background(), alice, exampleWebhook)
+		_, _, err := s.webhooks.Create(context.Background(), alice, exampleWebhook)
 		require.NoError(t, err)
 	}
 	asMeta := func(a answer) meta { return decode[list[map[string]any]](t, a, http.StatusOK).Meta }

@@ -20,7 +20,7 @@ func TestUnknownRoutes(t *testing.T) {
 	s := start(t)
 	for _, path := range []string{"/", "/account", "/accounts/", "/accounts/" + zoe + "/", "//accounts", "/accounts/../accounts", "/./accounts",
 		"/accounts/" + zoe + "/positions", "/openapi.yaml", "/docs", "/schemas/Account.json", "/metrics", "/asyncapi.json", "/auth/token", "/sandbox/clock", "/%61ccounts2",
-		"/webhooks/" + zoe + "/test", "/" + strings.Repeat("x", 20_000)} {
+		"/webhooks/" + zoe + "/events", "/" + strings.Repeat("x", 20_000)} {
 		a := s.refused(call{method: "GET", path: path}, notFound, "there is nothing at this path")
 		require.LessOrEqual(t, len(a.body), 2000)
 	}
@@ -37,6 +37,9 @@ func TestWrongMethods(t *testing.T) {
 		"/accounts/" + zoe + "/closure":             "GET, HEAD",
 		"/users/" + zoe + "/accounts":               "GET, HEAD",
 		"/webhooks":                                 "GET, HEAD, POST",
+		"/webhooks/" + zoe + "/test":                "POST",
+		"/webhooks/" + zoe + "/attempts":            "GET, HEAD",
+		"/auth/verify_keys":                         "GET, HEAD",
 		"/openapi.json":                             "GET, HEAD",
 		"/healthz":                                  "GET, HEAD",
 		"/reports/" + zoe:                           "GET, HEAD",
@@ -138,7 +141,7 @@ func TestBodiesRefused(t *testing.T) {
 func TestEmptyBodies(t *testing.T) {
 	s := start(t)
 	for _, route := range []string{"POST /accounts", "POST /account_groups", "POST /webhooks", "PATCH /accounts/{id}", "PATCH /webhooks/{id}",
-		"POST /orders", "POST /accounts/{id}/liquidations"} {
+		"POST /orders", "POST /accounts/{id}/liquidations", "POST /webhooks/{id}/replay", "POST /webhooks/{id}/rotate_secret"} {
 		c := callTo(route, zoe)
 		c.body = ""
 		s.refused(c, invalidRequest, "body: must be a JSON object, got an empty body")

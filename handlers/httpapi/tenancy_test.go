@@ -19,6 +19,9 @@ var bodies = map[string]string{
 	"POST /account_groups": `{"user_id": "ID", "type": "PERSONAL"}`,
 	"POST /webhooks":       hookBody,
 	"PATCH /webhooks/{id}": `{"enabled": false}`,
+
+	"POST /webhooks/{id}/replay":        `{"from": "2026-03-02T09:30:00Z"}`,
+	"POST /webhooks/{id}/rotate_secret": `{}`,
 	"POST /orders": `{"account_id": "ID", "user_id": "` + zoe + `", "side": "SELL", "instrument_id": "` + exampleISIN + `",
 		"instrument_id_type": "ISIN", "order_type": "MARKET", "quantity": "1"}`,
 	"POST /accounts/{id}/liquidations": `{"user_id": "` + zoe + `"}`,
@@ -30,7 +33,7 @@ const someLiquidation = "eeeeeeee-0000-4000-8000-000000000005"
 // callTo is a good call of a route, for the resource or the user with the id.
 func callTo(route, id string) call {
 	method, path, _ := strings.Cut(route, " ")
-	path = strings.NewReplacer("{id}", id, "{liquidation_id}", someLiquidation).Replace(path)
+	path = strings.NewReplacer("{id}", id, "{liquidation_id}", someLiquidation, "{event_id}", exampleEvent).Replace(path)
 	return call{method: method, path: path, body: strings.ReplaceAll(bodies[route], `"ID"`, `"`+id+`"`)}
 }
 
@@ -39,7 +42,7 @@ func (s *service) resources() map[string]string {
 	s.t.Helper()
 	group := s.newGroup()
 	account := s.newAccount(group.ID)
-	hook := decode[domain.Webhook](s.t, s.do("POST", "/webhooks", hookBody), http.StatusCreated)
+	hook := decode[createdWebhook](s.t, s.do("POST", "/webhooks", hookBody), http.StatusCreated)
 	report := exampleReport
 	report.UserID = zoe
 	s.reports.all = append(s.reports.all, owned[domain.ReportResource]{alice, report})
@@ -106,6 +109,8 @@ func TestTenancy(t *testing.T) {
 	require.Equal(t, domain.StatusActive, decode[domain.AccountResource](t, s.do("GET", "/accounts/"+ids["accounts"], ""), http.StatusOK).Status)
 	require.Equal(t, domain.StatusActive, decode[domain.AccountGroupResource](t, s.do("GET", "/account_groups/"+ids["account_groups"], ""), http.StatusOK).Status)
 	require.True(t, decode[domain.Webhook](t, s.do("GET", "/webhooks/"+ids["webhooks"], ""), http.StatusOK).Enabled)
+	require.Empty(t, s.webhooks.replays)
+	require.Empty(t, s.webhooks.rotated)
 	require.Equal(t, domain.UserActive, decode[domain.UserResource](t, s.do("GET", "/users/"+zoe, ""), http.StatusOK).Status)
 	liquidations := decode[list[domain.LiquidationResource]](t, s.do("GET", "/accounts/"+ids["accounts"]+"/liquidations", ""), http.StatusOK)
 	require.Len(t, liquidations.Data, 1)
@@ -118,7 +123,7 @@ func TestClientID(t *testing.T) {
 	s := start(t)
 	id := s.newAccount(s.newGroup().ID).ID
 	for _, route := range calls {
-		open := family(route) == "openapi.json" || family(route) == "healthz" || family(route) == "readyz"
+		open := slices.Contains([]string{"openapi.json", "healthz", "readyz", "auth"}, family(route))
 		for _, value := range []string{"", "alice", "urn:uuid:" + alice, alice + " "} {
 			c := callTo(route, id)
 			c.header = map[string]string{headerClientID: value}
@@ -170,5 +175,5 @@ func TestMalformedIDs(t *testing.T) {
 			tried++
 		}
 	}
-	require.Equal(t, 230, tried)
+	require.Equal(t, 280, tried)
 }

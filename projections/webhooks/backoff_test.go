@@ -33,7 +33,7 @@ func TestTheBackoffHasJitter(t *testing.T) {
 
 func TestTheDefaults(t *testing.T) {
 	cfg := Config{}.withDefaults()
-	require.Equal(t, 10*time.Second, cfg.RequestTimeout)
+	require.Equal(t, 15*time.Second, cfg.RequestTimeout)
 	require.Equal(t, 1, cfg.Replicas)
 	require.InDelta(t, 8, cfg.Backoff(5).Seconds(), 0.8)
 	require.NotNil(t, cfg.Logger)

@@ -14,19 +14,30 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/projections/webhooks/signing"
 )
 
 // Bucket is the key-value bucket of the subscriptions. The keys are <client id>.<webhook id>.
 const Bucket = "CLOSURE_WEBHOOKS"
 
-// subscription is an entry of the bucket: what the client sees, and where it begins.
+// subscription is an entry of the bucket: what the client sees, where it begins, and what is for the engine alone.
 type subscription struct {
 	domain.Webhook
 	// FromSequence is the first sequence of CLOSURE_EVENTS that it may get.
 	FromSequence uint64 `json:"from_sequence"`
+	// Secrets that its requests are signed with. They are never shown again.
+	Secrets signing.Secrets `json:"secrets,omitzero"`
+	// Replay is the last one that was asked for.
+	Replay replayOrder `json:"replay,omitzero"`
 
 	clientID string
 	revision uint64 // of the entry: a higher one is newer
+}
+
+// replayOrder has the consumer put back once, by whichever process comes first.
+type replayOrder struct {
+	ID   string `json:"id"`
+	From uint64 `json:"from"` // sequence of CLOSURE_EVENTS
 }
 
 func (s subscription) key() string { return key(s.clientID, s.ID) }
@@ -34,7 +45,9 @@ func (s subscription) key() string { return key(s.clientID, s.ID) }
 func key(clientID, id string) string { return clientID + "." + id }
 
 // entrySubject is where the bucket's stream keeps the entry with the key.
-func entrySubject(key string) string { return "$KV." + Bucket + "." + key }
+func entrySubject(key string) string { return bucketSubject(Bucket, key) }
+
+func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 // splitKey splits the key of an entry.
 func splitKey(key string) (clientID, id string, ok bool) {
@@ -59,14 +72,14 @@ func decodeEntry(e jetstream.KeyValueEntry) (subscription, error) {
 	return s, nil
 }
 
-// bucketStream is the stream of the bucket. It is what any client library makes for a bucket, but for AllowDirect: all
-// reads are answered by the leader, so that a change is decided upon what is there, and what one process has accepted is
-// seen by all others at once.
-func bucketStream(replicas int) jetstream.StreamConfig {
+// bucketStream is the stream of a bucket. It is what any client library makes for a bucket, but for AllowDirect: all reads
+// are answered by the leader, so that a change is decided upon what is there, and what one process has accepted is seen by
+// all others at once.
+func bucketStream(bucket, description string, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              "KV_" + Bucket,
-		Description:       "closure: webhook subscriptions",
-		Subjects:          []string{entrySubject(">")},
+		Name:              bucketStreamName(bucket),
+		Description:       description,
+		Subjects:          []string{bucketSubject(bucket, ">")},
 		Storage:           jetstream.FileStorage,
 		Replicas:          replicas,
 		MaxMsgsPerSubject: 1,
@@ -80,19 +93,30 @@ func bucketStream(replicas int) jetstream.StreamConfig {
 	}
 }
 
-// openBucket creates the bucket, or brings it to its settings; it never takes replicas away.
-func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.KeyValue, error) {
-	stream, err := js.Stream(ctx, bucketStream(replicas).Name)
-	switch {
-	case err == nil:
-		replicas = max(replicas, stream.CachedInfo().Config.Replicas)
-	case !errors.Is(err, jetstream.ErrStreamNotFound):
+func bucketStreamName(bucket string) string { return "KV_" + bucket }
+
+// openBucket creates a bucket, or brings it to its settings; it never takes replicas away.
+func openBucket(ctx context.Context, js jetstream.JetStream, bucket, description string, replicas int) (jetstream.KeyValue, error) {
+	replicas, err := replicasOf(ctx, js, bucketStreamName(bucket), replicas)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := js.CreateOrUpdateStream(ctx, bucketStream(replicas)); err != nil {
+	if _, err := js.CreateOrUpdateStream(ctx, bucketStream(bucket, description, replicas)); err != nil {
 		return nil, err
 	}
-	return js.KeyValue(ctx, Bucket)
+	return js.KeyValue(ctx, bucket)
+}
+
+// replicasOf is how many replicas a stream has to have: those that are wanted, or the more that it has.
+func replicasOf(ctx context.Context, js jetstream.JetStream, name string, want int) (int, error) {
+	stream, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return want, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return max(want, stream.CachedInfo().Config.Replicas), nil
 }
 
 // read gives a subscription as it is now. One that is missing is a *domain.Refusal of kind NotFound.
@@ -149,5 +173,10 @@ func isMissing(err error) bool {
 	return errors.As(err, &refusal) && refusal.Kind == domain.NotFound
 }
 
+// invalid refuses what a caller has given.
+func invalid(field, format string, args ...any) error {
+	return &domain.Refusal{Kind: domain.Invalid, Detail: field + ": " + fmt.Sprintf(format, args...)}
+}
+
 // now is the time of a change: UTC, and equal to itself after it was stored and read.
-func now() time.Time { return time.Now().UTC().Round(0) }
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Round(0) }

@@ -18,11 +18,13 @@ import (
 const (
 	// consumerPrefix and the subscription's id make the name of its consumer.
 	consumerPrefix = "webhook-"
-	// ackMargin is what the server waits for an acknowledgement beyond RequestTimeout, before it delivers the event again:
-	// enough for the way there and back, and little, for it is how long an event waits whose process died.
+	// ackMargin is what the server waits for an acknowledgement beyond the time that an event may be in hand, before it
+	// delivers it again.
 	ackMargin = 2 * time.Second
 	// metaRevision is the revision of the entry that a consumer was made to fit.
 	metaRevision = "closure-revision"
+	// metaReplay is the id of the replay that was last begun.
+	metaReplay = "closure-replay"
 )
 
 // errGone: the subscription was deleted.
@@ -30,21 +32,37 @@ var errGone = errors.New("the subscription is gone")
 
 func consumerName(id string) string { return consumerPrefix + id }
 
-// consumerConfig is the consumer of a subscription. One event at a time keeps the order over failures, and over any number
-// of processes that ask; redelivery has no end.
+// consumerConfig is the consumer of a subscription. It delivers to one process at a time, the pinned one, over any number of
+// them that ask; redelivery has no end.
 func (s *Service) consumerConfig(sub subscription) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
+	cfg := jetstream.ConsumerConfig{
 		Durable:        consumerName(sub.ID),
 		Description:    "closure: deliveries of a webhook",
 		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:    sub.FromSequence,
 		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        s.cfg.RequestTimeout + ackMargin,
+		AckWait:        s.ackWait(sub),
 		MaxDeliver:     -1,
-		MaxAckPending:  1,
+		MaxAckPending:  maxParcel,
 		FilterSubjects: filters(sub),
+		PriorityPolicy: jetstream.PriorityPolicyPinned,
+		PriorityGroups: []string{pinGroup},
+		PinnedTTL:      s.pinTTL(),
 		Metadata:       map[string]string{metaRevision: strconv.FormatUint(sub.revision, 10)},
 	}
+	if sub.Config.Ordering() == domain.WebhookByResource {
+		cfg.MaxAckPending = window
+	}
+	if sub.Replay.ID != "" {
+		cfg.Metadata[metaReplay] = sub.Replay.ID
+	}
+	return cfg
+}
+
+// ackWait is when an event is delivered again that was in hand of a process that died: not before it may have waited for
+// company, and for the one request that was under way and its own.
+func (s *Service) ackWait(sub subscription) time.Duration {
+	return sub.Config.Wait() + 2*s.cfg.RequestTimeout + ackMargin
 }
 
 // filters are the subjects of the subscription's families. A family is one token of a subject, and each is there once, so
@@ -66,7 +84,14 @@ func fits(have, want jetstream.ConsumerConfig) bool {
 	}
 	slices.Sort(subjects)
 	return slices.Equal(subjects, want.FilterSubjects) && have.AckWait == want.AckWait &&
-		have.MaxAckPending == want.MaxAckPending && have.MaxDeliver == want.MaxDeliver
+		have.MaxAckPending == want.MaxAckPending && have.MaxDeliver == want.MaxDeliver &&
+		have.PriorityPolicy == want.PriorityPolicy && slices.Equal(have.PriorityGroups, want.PriorityGroups) &&
+		have.PinnedTTL == want.PinnedTTL && replayed(have, want)
+}
+
+// replayed tells whether the replay that is wanted was begun.
+func replayed(have, want jetstream.ConsumerConfig) bool {
+	return want.Metadata[metaReplay] == "" || have.Metadata[metaReplay] == want.Metadata[metaReplay]
 }
 
 // ensureConsumer makes the consumer fit the subscription, and returns when it does. It may be done any number of times, by
@@ -87,11 +112,13 @@ func (s *Service) ensureConsumer(ctx context.Context, sub subscription) error {
 
 // fitConsumer makes or changes the consumer, if that has to be.
 func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bool, err error) {
-	fitting, err := s.fitting(ctx, sub)
-	if fitting {
+	consumer, err := retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return s.js.Consumer(ctx, eventstore.StreamEvents, consumerName(sub.ID))
+	})
+	want := s.consumerConfig(sub)
+	if err == nil && (fits(consumer.CachedInfo().Config, want) || revisionOf(consumer) > sub.revision) {
 		return false, nil
 	}
-	want := s.consumerConfig(sub)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		// Making a consumer for a deleted subscription would deliver everything from its beginning on.
@@ -104,6 +131,13 @@ func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bo
 			return s.js.CreateConsumer(ctx, eventstore.StreamEvents, want)
 		})
 	case err == nil:
+		if !replayed(consumer.CachedInfo().Config, want) {
+			// First the place, then the note of it: after a crash in between it is done once more.
+			if err := s.putBack(ctx, sub); err != nil {
+				return false, err
+			}
+		}
+		// One of a former version becomes one that pins by this.
 		_, err = retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 			return s.js.UpdateConsumer(ctx, eventstore.StreamEvents, want)
 		})
@@ -114,15 +148,12 @@ func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bo
 	return true, err
 }
 
-// fitting asks the server whether the consumer fits the subscription, or a newer revision of it.
-func (s *Service) fitting(ctx context.Context, sub subscription) (bool, error) {
-	consumer, err := retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
-		return s.js.Consumer(ctx, eventstore.StreamEvents, consumerName(sub.ID))
+// putBack has the consumer begin where the replay does, which is never before the subscription does.
+func (s *Service) putBack(ctx context.Context, sub subscription) error {
+	_, err := retry.Once(ctx, func(ctx context.Context) (*jetstream.ConsumerResetResponse, error) {
+		return s.events.ResetConsumerToSequence(ctx, consumerName(sub.ID), max(sub.Replay.From, sub.FromSequence, 1))
 	})
-	if err != nil {
-		return false, err
-	}
-	return fits(consumer.CachedInfo().Config, s.consumerConfig(sub)) || revisionOf(consumer) > sub.revision, nil
+	return err
 }
 
 func revisionOf(c jetstream.Consumer) uint64 {

@@ -189,7 +189,8 @@ type request struct {
 	method, path, remote string
 	header               http.Header
 	body                 []byte
-	event                string // the id of the event in it
+	ids                  []string // of the events in it
+	resources            []string // that they are about
 	webhook              string
 }
 
@@ -200,6 +201,11 @@ type receiver struct {
 	mu   sync.Mutex
 	got  []request
 	more chan struct{}
+	// events in all requests; one that came twice counts twice
+	events int
+	// forget what came, but for how much it was
+	forget   bool
+	answered int
 	// plan answers the request with the number, from 1; nil is 204 for all.
 	plan func(n int, w http.ResponseWriter, q *http.Request)
 }
@@ -224,14 +230,25 @@ func (e *receiver) serve(w http.ResponseWriter, q *http.Request) {
 		Payload []struct {
 			ID        string `json:"id"`
 			WebhookID string `json:"webhook_id"`
+			Object    any    `json:"object"`
 		} `json:"payload"`
 	}
-	if err := json.Unmarshal(body, &envelope); err == nil && len(envelope.Payload) == 1 {
-		r.event, r.webhook = envelope.Payload[0].ID, envelope.Payload[0].WebhookID
+	if err := json.Unmarshal(body, &envelope); err != nil || len(envelope.Payload) == 0 {
+		e.t.Errorf("a body that is not of the contract: %.200q", body)
+	}
+	for _, p := range envelope.Payload {
+		r.ids, r.webhook = append(r.ids, p.ID), p.WebhookID
+		if object, ok := p.Object.(map[string]any); ok {
+			r.resources = append(r.resources, fmt.Sprint(object["id"]))
+		}
 	}
 	e.mu.Lock()
-	e.got = append(e.got, r)
-	n := len(e.got)
+	e.answered++
+	e.events += len(r.ids)
+	n := e.answered
+	if !e.forget {
+		e.got = append(e.got, r)
+	}
 	close(e.more)
 	e.more = make(chan struct{})
 	e.mu.Unlock()
@@ -249,36 +266,47 @@ func (e *receiver) requests() []request {
 	return append([]request{}, e.got...)
 }
 
-// state is the number of requests so far, and a channel that closes with the next one.
-func (e *receiver) state() (int, <-chan struct{}) {
+// state is the number of requests and events so far, and a channel that closes with the next request.
+func (e *receiver) state() (requests, events int, more <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.got), e.more
+	return e.answered, e.events, e.more
 }
 
 // await waits for n requests.
 func (e *receiver) await(n int) []request {
 	e.t.Helper()
+	return e.awaitUntil(fmt.Sprint(n, " requests"), func(requests, _ int) bool { return requests >= n })
+}
+
+// awaitEvents waits for n events, in however many requests.
+func (e *receiver) awaitEvents(n int) []request {
+	e.t.Helper()
+	return e.awaitUntil(fmt.Sprint(n, " events"), func(_, events int) bool { return events >= n })
+}
+
+func (e *receiver) awaitUntil(what string, enough func(requests, events int) bool) []request {
+	e.t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
-		got, more := e.state()
-		if got >= n {
+		requests, events, more := e.state()
+		if enough(requests, events) {
 			return e.requests()
 		}
 		select {
 		case <-more:
 		case <-timeout.C:
-			e.t.Fatalf("%d requests came within %s, want %d", got, patience, n)
+			e.t.Fatalf("%d requests with %d events came within %s, want %s", requests, events, patience, what)
 		}
 	}
 }
 
-// events are the ids of the events in the requests.
+// events are the ids of the events in the requests, in their order.
 func events(got []request) []string {
-	ids := make([]string, len(got))
-	for i, r := range got {
-		ids[i] = r.event
+	ids := []string{}
+	for _, r := range got {
+		ids = append(ids, r.ids...)
 	}
 	return ids
 }
@@ -380,4 +408,16 @@ func (l *logged) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
+}
+
+// firstOf are the ids, each where it came for the first time.
+func firstOf(ids []string) []string {
+	seen, out := map[string]bool{}, []string{}
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
 }

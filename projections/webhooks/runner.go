@@ -5,9 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/retry"
 )
 
-// runner delivers to one subscription, one event after the other.
+// runner delivers to one subscription.
 type runner struct {
 	s  *Service
 	id string
@@ -16,6 +21,8 @@ type runner struct {
 	sub       subscription // the newest that is known
 	ended     bool         // the subscription was deleted
 	interrupt context.CancelFunc
+
+	state deliveryState // as this process knows it; of the goroutine that runs
 }
 
 func newRunner(s *Service, sub subscription) *runner {
@@ -54,13 +61,13 @@ func (r *runner) end() {
 	r.interrupt()
 }
 
-// begin begins a session: the time from one change of the subscription to the next.
-func (r *runner) begin() (sub subscription, session context.Context, ended bool) {
+// begin begins with a subscription: the context lasts until the next change of it.
+func (r *runner) begin() (sub subscription, unchanged context.Context, ended bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.interrupt() // lets go of the session before
-	session, r.interrupt = context.WithCancel(r.s.taking)
-	return r.sub, session, r.ended
+	r.interrupt() // lets go of the one before
+	unchanged, r.interrupt = context.WithCancel(r.s.taking)
+	return r.sub, unchanged, r.ended
 }
 
 // run delivers until the subscription is deleted or the service stops.
@@ -71,7 +78,7 @@ func (r *runner) run() {
 		r.interrupt()
 	}()
 	for p := newPause(); ; {
-		sub, session, ended := r.begin()
+		sub, unchanged, ended := r.begin()
 		if ended {
 			r.clean()
 			return
@@ -79,7 +86,7 @@ func (r *runner) run() {
 		if r.s.taking.Err() != nil {
 			return
 		}
-		delivered, err := r.serve(session, sub)
+		delivered, err := r.serve(unchanged, sub)
 		if errors.Is(err, errGone) {
 			r.s.drop(r.id) // and clean, should another process have made the consumer anew
 			continue
@@ -93,42 +100,94 @@ func (r *runner) run() {
 			if !p.Untouched() {
 				level = slog.LevelWarn
 			}
-			r.s.cfg.Logger.Log(session, level, "webhooks: cannot get events from the server, trying again", "webhook", r.id, "error", err)
-			_ = p.Wait(session)
+			r.s.cfg.Logger.Log(unchanged, level, "webhooks: cannot get events from the server, trying again", "webhook", r.id, "error", err)
+			_ = p.Wait(unchanged)
 		}
 	}
 }
 
-// serve delivers for one session. It reports whether it got any event. The end of the session is no error.
-func (r *runner) serve(session context.Context, sub subscription) (delivered bool, err error) {
+// serve delivers until the subscription changes. It reports whether it got any event. That the context has ended is no error.
+func (r *runner) serve(ctx context.Context, sub subscription) (delivered bool, err error) {
 	defer func() {
-		if session.Err() != nil {
+		if ctx.Err() != nil {
 			err = nil
 		}
 	}()
-	if err := r.s.ensureConsumer(session, sub); err != nil {
+	if err := r.s.ensureConsumer(ctx, sub); err != nil {
+		return false, err
+	}
+	if sub, err = r.s.ensureSecret(ctx, sub); err != nil {
 		return false, err
 	}
 	if !sub.Enabled {
-		<-session.Done() // the consumer holds the events
+		<-ctx.Done() // the consumer holds the events
 		return false, nil
 	}
-	events, err := r.s.openFeed(r.id)
+	for ctx.Err() == nil {
+		came, err := r.attend(ctx, sub)
+		delivered = delivered || came
+		if err != nil && !errors.Is(err, errAgain) && !errors.Is(err, errPinLost) {
+			return delivered, err
+		}
+	}
+	return delivered, nil
+}
+
+// attend is one session, with the wait for it. It reports whether any event came.
+func (r *runner) attend(ctx context.Context, sub subscription) (came bool, err error) {
+	// Whoever waits does not ask, so that another process is not pinned in vain either.
+	if err := retry.Pause(ctx, r.state.due(sub, r.s.now())); err != nil {
+		return false, err
+	}
+	pin, err := r.pinned(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer events.close()
-	for {
-		msg, err := events.next(session)
-		if err != nil {
-			return delivered, err
-		}
-		if session.Err() != nil {
-			return delivered, msg.Nak()
-		}
-		delivered = true
-		r.s.deliver(sub, msg)
+	// Another process may have delivered since.
+	state, err := r.s.readState(ctx, sub)
+	if err == nil {
+		r.state = state
 	}
+	if err != nil || state.due(sub, r.s.now()) > 0 {
+		r.s.handBack(r.id, pin)
+		return false, err
+	}
+	x, err := r.s.newSession(ctx, sub, pin, r.state)
+	if err != nil {
+		if !errors.Is(err, errPinLost) {
+			r.s.handBack(r.id, pin)
+		}
+		return false, err
+	}
+	err = x.run()
+	x.lost = errors.Is(err, errPinLost)
+	x.moved = errors.Is(err, errOutOfStep) || r.current().Replay != sub.Replay
+	x.finish()
+	r.state = x.state
+	return x.came, err
+}
+
+// pinned waits until the server delivers to this process, and gives the pin. The event that came with it is not kept: the
+// session begins before it.
+func (r *runner) pinned(ctx context.Context) (pin string, err error) {
+	f, err := r.s.openFeed(r.id, "")
+	if err != nil {
+		return "", err
+	}
+	msg, err := f.first(ctx, r.s.pinTTL()+time.Second, func() error { return r.s.rouse(ctx, r.id) })
+	if err != nil {
+		if late := f.drain(); late != "" {
+			r.s.handBack(r.id, late)
+		}
+		return "", err
+	}
+	f.drain()
+	if pin = msg.Header.Get(headerPin); pin == "" {
+		// An engine of a former version has changed the consumer back.
+		_ = msg.Nak()
+		return "", errors.New("the consumer pins nobody")
+	}
+	return pin, nil
 }
 
 // clean removes the consumer of the deleted subscription. When it cannot, the next start of an engine does.
@@ -141,4 +200,27 @@ func (r *runner) clean() {
 		r.s.cfg.Logger.Warn("webhooks: cannot remove the consumer of a deleted webhook, trying again", "webhook", r.id, "error", err)
 		_ = p.Wait(r.s.taking)
 	}
+}
+
+// longestPin bounds how long the events of a process that died wait for another one.
+const longestPin = 10 * time.Second
+
+// pinTTL is how long the server keeps the pin for a process that does not ask any more.
+func (s *Service) pinTTL() time.Duration { return min(2*s.cfg.RequestTimeout, longestPin) }
+
+// rouse has the server deliver again what a process that died had in hand, when nobody is pinned. Else what it had in hand
+// would come no sooner than its acknowledgement is missed, if there is nothing newer to deliver.
+func (s *Service) rouse(ctx context.Context, id string) error {
+	consumer, err := retry.Once(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return s.events.Consumer(ctx, consumerName(id)) })
+	if err != nil {
+		return err
+	}
+	info := consumer.CachedInfo()
+	if info.NumAckPending == 0 || !pinned(info, "") {
+		return nil
+	}
+	_, err = retry.Once(ctx, func(ctx context.Context) (*jetstream.ConsumerResetResponse, error) {
+		return s.events.ResetConsumer(ctx, consumerName(id))
+	})
+	return err
 }

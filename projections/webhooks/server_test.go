@@ -49,8 +49,11 @@ func TestTheCountOfAttemptsOutlivesTheServer(t *testing.T) {
 		}
 	})
 	run(func(*rig, *webhooks.Service) {
-		a := ids[0]
-		require.Equal(t, []string{a, a, a, a, a, a, ids[1]}, events(to.await(7)))
+		got := to.awaitUntil("the last event", func(requests, _ int) bool { return requests >= 6 && slices.Contains(events(to.requests()[5:]), ids[1]) })
+		require.Equal(t, ids, events(got[5:]))
+		for _, q := range got[:6] {
+			require.Equal(t, got[0].body, q.body, "the package stays as it was formed, over the restart too")
+		}
 	})
 	require.Equal(t, 4, receive(t, failed, "attempt"))
 	require.Equal(t, 5, receive(t, failed, "attempt"))
@@ -67,7 +70,7 @@ func TestALostConnectionIsTakenUpAgain(t *testing.T) {
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ALL")
 	ids := r.publishMany(2)
-	to.await(2)
+	to.awaitEvents(2)
 	r.awaitSettled(w.ID)
 
 	addr := server.Addr()
@@ -76,7 +79,7 @@ func TestALostConnectionIsTakenUpAgain(t *testing.T) {
 	require.NoError(t, err)
 	began := time.Now()
 	ids = append(ids, r.publishMany(2)...)
-	require.Equal(t, ids, events(to.await(4)))
+	require.Equal(t, ids, events(to.awaitEvents(4)))
 	// Changes are seen, too, and not only when somebody misses a heartbeat.
 	other := newReceiver(t, nil)
 	kv, err := r.log.JetStream().KeyValue(testContext(t), webhooks.Bucket)
@@ -97,7 +100,7 @@ func TestALostConnectionIsTakenUpAgain(t *testing.T) {
 		return all[0].URL == other.URL
 	})
 	id := r.publish(domain.PublishedAccountClosed)
-	require.Equal(t, id, other.await(1)[0].event)
+	require.Equal(t, []string{id}, other.await(1)[0].ids)
 	require.Less(t, time.Since(began), 10*time.Second, "before two heartbeats are missing")
 }
 
@@ -127,7 +130,7 @@ func TestOnAClusterThatLosesAServer(t *testing.T) {
 		return len(info.Cluster.Replicas) == 2
 	})
 	ids := r.publishMany(20)
-	to.await(10)
+	to.awaitEvents(1)
 	for i := range 3 {
 		if c.MemberName(i) == leader {
 			c.Stop(i)
@@ -137,11 +140,11 @@ func TestOnAClusterThatLosesAServer(t *testing.T) {
 
 	last := ids[len(ids)-1]
 	eventually(t, "delivery of the last event", func() bool { return slices.Contains(events(to.requests()), last) })
-	require.Equal(t, ids, slices.Compact(events(to.requests())), "in order; only what was in hand may come again")
+	require.Equal(t, ids, firstOf(events(to.requests())), "in order; only what was in hand may come again")
 	// A change is accepted and takes effect.
 	r.update(first, w.ID, func(w *domain.Webhook) { w.Type = []domain.WebhookFamily{"ORDER"} })
 	r.publish(domain.PublishedAccountClosed)
 	order := r.publish("ORDER.NEW")
 	eventually(t, "delivery of the order", func() bool { return slices.Contains(events(to.requests()), order) })
-	require.Equal(t, append(ids, order), slices.Compact(events(to.requests())))
+	require.Equal(t, append(ids, order), firstOf(events(to.requests())))
 }

@@ -16,6 +16,7 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/projections/webhooks/signing"
 )
 
 const (
@@ -25,33 +26,60 @@ const (
 	callWithin = 10 * time.Second
 )
 
-// Create makes a subscription. It assigns the id and the times. When it returns the subscription is stored and its consumer
-// stands: it gets every event that is published from then on. Errors: *domain.Refusal (Invalid), eventstore.ErrUnavailable.
+// Created is a subscription that was just made.
+type Created struct {
+	domain.Webhook
+	// Secret verifies its requests. It is shown this once; RotateSecret gives another one.
+	Secret signing.Secret
+}
+
+// Create makes a subscription and keeps the secret to itself; see CreateWithSecret.
 func (s *Service) Create(ctx context.Context, clientID string, w domain.Webhook) (domain.Webhook, error) {
+	made, err := s.CreateWithSecret(ctx, clientID, w)
+	return made.Webhook, err
+}
+
+// CreateWithSecret makes a subscription. It assigns the id, the times and the secret. When it returns the subscription is
+// stored and its consumer stands: it gets every event that is published from then on. Errors: *domain.Refusal (Invalid),
+// eventstore.ErrUnavailable.
+func (s *Service) CreateWithSecret(ctx context.Context, clientID string, w domain.Webhook) (Created, error) {
+	w.DisabledReason = ""
 	w = w.WithDefaults()
-	if err := w.Validate(); err != nil {
-		return domain.Webhook{}, err
+	if err := s.validate(w); err != nil {
+		return Created{}, err
 	}
 	// The client's id becomes a token of subjects: a "*" there would be every client's events.
 	if id, err := domain.ParseID(clientID); err != nil || id != clientID {
-		return domain.Webhook{}, fmt.Errorf("create a webhook: the client id %q is not a lower-case uuid", clientID)
+		return Created{}, fmt.Errorf("create a webhook: the client id %q is not a lower-case uuid", clientID)
 	}
 	w.ID = uuid.NewString()
-	w.CreatedAt = now()
+	w.CreatedAt = s.now()
 	w.UpdatedAt = w.CreatedAt
 	from, err := s.nextSequence(ctx)
 	if err != nil {
-		return domain.Webhook{}, err
+		return Created{}, err
 	}
-	sub, err := s.write(ctx, subscription{Webhook: w, FromSequence: from, clientID: clientID})
+	secrets := signing.Secrets{Current: signing.NewSecret()}
+	sub, err := s.write(ctx, subscription{Webhook: w, FromSequence: from, Secrets: secrets, clientID: clientID})
 	if err != nil {
-		return domain.Webhook{}, err
+		return Created{}, err
 	}
 	if err := s.settleConsumer(ctx, sub); err != nil {
-		return domain.Webhook{}, errors.Join(err, s.withdraw(ctx, sub))
+		return Created{}, errors.Join(err, s.withdraw(ctx, sub))
 	}
 	s.apply(sub)
-	return sub.Webhook, nil
+	return Created{Webhook: sub.Webhook, Secret: secrets.Current}, nil
+}
+
+// validate refuses what cannot be delivered to.
+func (s *Service) validate(w domain.Webhook) error {
+	if err := w.Validate(); err != nil {
+		return err
+	}
+	if err := s.sender.CheckURL(w.URL); err != nil {
+		return invalid("url", "%s", err)
+	}
+	return nil
 }
 
 // nextSequence is the sequence of the next event that will be published.
@@ -159,42 +187,66 @@ func (s *Service) Update(ctx context.Context, clientID, id string, change func(d
 	if err != nil {
 		return domain.Webhook{}, err
 	}
-	for range changeTries {
-		sub, err := s.tryUpdate(ctx, clientID, id, change)
-		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-			return sub.Webhook, err
-		}
-	}
-	return domain.Webhook{}, fmt.Errorf("%w: the webhook %s was changed by others %d times in a row", eventstore.ErrUnavailable, id, changeTries)
+	sub, err := s.change(ctx, clientID, id, func(sub *subscription) error { return s.update(sub, change) })
+	return sub.Webhook, err
 }
 
-func (s *Service) tryUpdate(ctx context.Context, clientID, id string, change func(domain.Webhook) (domain.Webhook, error)) (subscription, error) {
-	sub, err := s.read(ctx, clientID, id)
-	if err != nil {
-		return subscription{}, err
-	}
+// update applies a client's change to a subscription.
+func (s *Service) update(sub *subscription, change func(domain.Webhook) (domain.Webhook, error)) error {
 	before := sub.Webhook
 	// change may write into the lists that it is given.
 	given := before
 	given.Type, given.ExcludeType = slices.Clone(before.Type), slices.Clone(before.ExcludeType)
 	after, err := change(given)
 	if err != nil {
-		return subscription{}, err
+		return err
 	}
+	after.ID, after.CreatedAt, after.UpdatedAt, after.DisabledReason = before.ID, before.CreatedAt, before.UpdatedAt, before.DisabledReason
 	after = after.WithDefaults()
-	after.ID, after.CreatedAt, after.UpdatedAt = before.ID, before.CreatedAt, before.UpdatedAt
 	if err := after.Validate(); err != nil {
-		return subscription{}, err
+		return err
+	}
+	if after.URL != before.URL { // one from before the rules were as they are may stay; it is checked at each attempt
+		if err := s.validate(after); err != nil {
+			return err
+		}
 	}
 	sub.Webhook = after
+	return nil
+}
+
+// change changes the entry of a subscription, again when others have changed it meanwhile; one that stays as it was is not
+// written. When it returns the change has taken effect. Errors: that of apply as it is, *domain.Refusal (NotFound),
+// eventstore.ErrUnavailable, after which the change may have been made.
+func (s *Service) change(ctx context.Context, clientID, id string, apply func(*subscription) error) (subscription, error) {
+	for range changeTries {
+		sub, err := s.tryChange(ctx, clientID, id, apply)
+		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			return sub, err
+		}
+	}
+	return subscription{}, fmt.Errorf("%w: the webhook %s was changed by others %d times in a row", eventstore.ErrUnavailable, id, changeTries)
+}
+
+func (s *Service) tryChange(ctx context.Context, clientID, id string, apply func(*subscription) error) (subscription, error) {
+	before, err := s.read(ctx, clientID, id)
+	if err != nil {
+		return subscription{}, err
+	}
+	after := before
+	if err := apply(&after); err != nil {
+		return subscription{}, err
+	}
 	if !reflect.DeepEqual(before, after) {
-		sub.UpdatedAt = now()
-		if sub, err = s.write(ctx, sub); err != nil {
+		if !reflect.DeepEqual(before.Webhook, after.Webhook) {
+			after.UpdatedAt = s.now()
+		}
+		if after, err = s.write(ctx, after); err != nil {
 			return subscription{}, err
 		}
 	}
-	s.apply(sub)
-	return sub, s.settleConsumer(ctx, sub)
+	s.apply(after)
+	return after, s.settleConsumer(ctx, after)
 }
 
 // Delete ends a subscription: its events are delivered no more, and what it had not got is not kept for it. A request that
@@ -223,6 +275,7 @@ func (s *Service) remove(ctx context.Context, clientID, id string) error {
 		return eventstore.Unavailable("delete the subscription", err)
 	}
 	s.drop(id)
+	s.forgetState(ctx, clientID, id)
 	// From here on it is deleted. Whatever process runs it cleans up as well, and so does every start.
 	if err := s.removeConsumer(ctx, id); err != nil {
 		s.cfg.Logger.Warn("webhooks: cannot remove the consumer of a deleted webhook at once", "webhook", id, "error", err)

@@ -54,9 +54,10 @@ func TestCreateStoresAndMakesTheConsumer(t *testing.T) {
 	require.Equal(t, jetstream.DeliverByStartSequencePolicy, info.Config.DeliverPolicy)
 	require.EqualValues(t, 5, info.Config.OptStartSeq)
 	require.Equal(t, jetstream.AckExplicitPolicy, info.Config.AckPolicy)
-	require.Equal(t, 1, info.Config.MaxAckPending)
 	require.Equal(t, -1, info.Config.MaxDeliver)
-	require.Equal(t, 5*time.Second, info.Config.AckWait)
+	require.Equal(t, jetstream.PriorityPolicyPinned, info.Config.PriorityPolicy)
+	require.Equal(t, 6*time.Second, info.Config.PinnedTTL, "twice what a request may take")
+	require.Equal(t, 9*time.Second, info.Config.AckWait, "as long as an event may be in hand: the delay, two requests and a margin")
 }
 
 func TestTheBucketIsKeptInFilesAndReadFromItsLeader(t *testing.T) {
@@ -230,7 +231,7 @@ func TestDeleteRemovesAllOfIt(t *testing.T) {
 	_, err := r.consumer(w.ID)
 	require.ErrorIs(t, err, jetstream.ErrConsumerNotFound)
 	ids = append(ids, r.publishMany(3)...)
-	require.Equal(t, ids, events(other.await(4)))
+	require.Equal(t, ids, events(other.awaitEvents(4)))
 	got := to.requests()
 	require.Len(t, got, 1, "nothing comes any more")
 	for _, s := range []*webhooks.Service{here, there} {
@@ -260,11 +261,10 @@ func TestDisabledHoldsTheEvents(t *testing.T) {
 	var ids []string
 	for n := range 3 {
 		ids = append(ids, r.publishMany(2)...)
-		other.await(len(ids)) // so that it had the time
-		got := to.requests()
-		require.Len(t, got, 2*n)
+		other.awaitEvents(len(ids)) // so that it had the time
+		require.Len(t, events(to.requests()), 2*n)
 		r.update(s, w.ID, func(w *domain.Webhook) { w.Enabled = true })
-		require.Equal(t, ids, events(to.await(len(ids))))
+		require.Equal(t, ids, events(to.awaitEvents(len(ids))))
 		r.awaitSettled(w.ID)
 		require.False(t, r.update(s, w.ID, func(w *domain.Webhook) { w.Enabled = false }).Enabled)
 	}
@@ -289,14 +289,14 @@ func TestANewTypeChangesWhatIsDelivered(t *testing.T) {
 	publish(false, "ACCOUNT.CLOSED")
 	publish(true, "ORDER.NEW")
 	publish(true, "REPORT.CREATED")
-	to.await(3)
+	to.awaitEvents(3)
 	r.awaitSettled(w.ID)
 	r.update(s, w.ID, func(w *domain.Webhook) {
 		w.Type, w.ExcludeType = []domain.WebhookFamily{"ALL"}, []domain.WebhookFamily{"ORDER"}
 	})
 	publish(false, "ORDER.NEW")
 	publish(true, "ACCOUNT.CLOSED")
-	to.await(4)
+	to.awaitEvents(4)
 	r.awaitSettled(w.ID)
 	requests := to.requests()
 	require.Equal(t, ids, events(requests))
@@ -315,7 +315,7 @@ func TestANewURLCountsFromTheNextAttempt(t *testing.T) {
 	began := time.Now()
 	r.update(s, w.ID, func(w *domain.Webhook) { w.URL = to.URL })
 	require.Less(t, time.Since(began), time.Second, "the change does not wait for the request")
-	require.Equal(t, ids, events(to.await(3)))
+	require.Equal(t, ids, events(to.awaitEvents(3)))
 	r.awaitSettled(w.ID)
 	got := hung.requests()
 	require.Len(t, got, 1)
@@ -328,10 +328,9 @@ func TestEventsFromBeforeTheCreationAreNotDelivered(t *testing.T) {
 	r.publishMany(5)
 	w := r.subscribe(s, to.URL, "ALL")
 	ids := r.publishMany(2)
-	require.Equal(t, ids, events(to.await(2)))
+	require.Equal(t, ids, events(to.awaitEvents(2)))
 	r.awaitSettled(w.ID)
-	got := to.requests()
-	require.Len(t, got, 2)
+	require.Equal(t, ids, events(to.requests()))
 }
 
 func TestAStoppedServiceIsUnavailable(t *testing.T) {

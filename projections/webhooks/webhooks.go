@@ -8,10 +8,13 @@
 // What it promises:
 //
 //   - Every event from a subscription's creation on is delivered at least once. A process that dies delivers what it had
-//     in hand again: another one does so when RequestTimeout and two seconds are over.
-//   - No event of a subscription is tried before the one before it got a 2xx answer. The consumer hands out one event at
-//     a time, to whichever engine process asks, so that this holds over any number of them.
+//     in hand again: another one does so when its pin has lapsed, after ten seconds and a little more at most.
+//   - Events go in packages, whose order is that of the events. With config.order strict, the default, no event is tried
+//     before the ones before it got a 2xx answer. With resource that holds for the events of each resource. It holds over
+//     any number of engine processes: the server delivers the events of a subscription to one of them at a time.
 //   - A subscription waits for nobody but its own endpoint.
+//   - Memory is bounded, whatever waits: a failing subscription has no events in hand, and the others a bounded amount.
+//   - Every attempt is kept for a time, and what was acknowledged has its attempt.
 package webhooks
 
 import (
@@ -29,6 +32,8 @@ import (
 
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/projections/webhooks/endpoint"
+	"closure/projections/webhooks/signing"
 )
 
 // Config of a Service. Log is required.
@@ -37,15 +42,41 @@ type Config struct {
 	Log *eventstore.Log
 	// Replicas of the bucket of subscriptions. One that has more keeps them. Defaults to 1.
 	Replicas int
-	// Client makes the requests; it never follows a redirect, whatever its own settings. Defaults to one made here.
-	Client *http.Client
+	// Sender makes the requests. Its own bound of a whole request MUST NOT be above RequestTimeout. Defaults to one of package
+	// endpoint with that bound, for development: it allows http, and loopback and private addresses.
+	Sender Sender
+	// Signer signs the requests. Defaults to none: they are not signed.
+	Signer Signer
 	// Backoff is how long to wait after the attempt with the number (from 1) has failed; 0 is at once. Defaults to 1, 2,
 	// 3, 5, 8 … 600 s, each up to a tenth more or less, and never more than 600 s.
 	Backoff func(attempt int) time.Duration
-	// RequestTimeout bounds one request from the dialling to the end of the answer. Defaults to 10s.
+	// RequestTimeout bounds one request from the dialling to the end of the answer. All processes should have the same.
+	// Defaults to 15s.
 	RequestTimeout time.Duration
+	// FailingAfter is for how long an endpoint has failed when the operator is told: three times in a failing period.
+	// Defaults to an hour, a day and five days.
+	FailingAfter [3]time.Duration
+	// KeepAttempts is how long attempts are kept; of a subscription and an outcome, 10,000 at most. Defaults to 30 days.
+	KeepAttempts time.Duration
+	// Now is the time of changes and attempts. Defaults to the wall clock.
+	Now func() time.Time
 	// Logger gets each failed attempt at info level. Defaults to none.
 	Logger *slog.Logger
+}
+
+// Sender makes one request to an endpoint; *endpoint.Sender is one.
+type Sender interface {
+	// CheckURL says whether a URL may be subscribed; the error says what it must be.
+	CheckURL(url string) error
+	// Post makes one attempt.
+	Post(ctx context.Context, r endpoint.Request) endpoint.Outcome
+	// Close releases connections that are idle; it may be used on.
+	Close()
+}
+
+// Signer signs a request; *signing.Keys is one.
+type Signer interface {
+	Sign(r *http.Request, body []byte, messageID string, secrets signing.Secrets, at time.Time) error
 }
 
 func (cfg Config) withDefaults() Config {
@@ -54,7 +85,22 @@ func (cfg Config) withDefaults() Config {
 		cfg.Backoff = jittered
 	}
 	if cfg.RequestTimeout <= 0 {
-		cfg.RequestTimeout = 10 * time.Second
+		cfg.RequestTimeout = 15 * time.Second
+	}
+	if cfg.Sender == nil {
+		cfg.Sender = endpoint.New(endpoint.Config{
+			AllowInsecure: true, UserAgent: UserAgent(),
+			Timeouts: endpoint.Timeouts{Whole: cfg.RequestTimeout},
+		})
+	}
+	if cfg.FailingAfter == ([3]time.Duration{}) {
+		cfg.FailingAfter = [3]time.Duration{time.Hour, 24 * time.Hour, 5 * 24 * time.Hour}
+	}
+	if cfg.KeepAttempts <= 0 {
+		cfg.KeepAttempts = 30 * 24 * time.Hour
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -72,10 +118,10 @@ var errNotRunning = fmt.Errorf("webhooks are not running: %w", eventstore.ErrUna
 
 // Service keeps the subscriptions and delivers to them. It may be used from many goroutines, and in many processes at once.
 type Service struct {
-	cfg       Config
-	js        jetstream.JetStream
-	client    *http.Client
-	userAgent string
+	cfg    Config
+	js     jetstream.JetStream
+	sender Sender
+	budget *budget
 
 	taking  context.Context // ended: nothing new is begun
 	stop    context.CancelFunc
@@ -83,9 +129,13 @@ type Service struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
+	events jetstream.Stream // CLOSURE_EVENTS; set before anything runs
+	ledger *ledger
+
 	mu      sync.Mutex
 	state   state
 	kv      jetstream.KeyValue
+	kvState jetstream.KeyValue
 	runners map[string]*runner // by the subscription's id
 	idle    chan struct{}      // made by Stop; closed when nothing runs any more
 }
@@ -102,7 +152,7 @@ const (
 func New(cfg Config) *Service {
 	cfg = cfg.withDefaults()
 	s := &Service{
-		cfg: cfg, js: cfg.Log.JetStream(), client: clientOf(cfg), userAgent: userAgent(), runners: map[string]*runner{},
+		cfg: cfg, js: cfg.Log.JetStream(), sender: cfg.Sender, budget: newBudget(budgetBytes), runners: map[string]*runner{},
 	}
 	s.taking, s.stop = context.WithCancel(context.Background())
 	s.working, s.cancel = context.WithCancel(context.Background())
@@ -134,13 +184,10 @@ func (s *Service) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", eventstore.StreamEvents, err)
 	}
-	kv, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return openBucket(ctx, s.js, s.cfg.Replicas) })
-	if err != nil {
-		return fmt.Errorf("bucket %s: %w", Bucket, err)
+	s.events = stream
+	if err := s.openStores(ctx); err != nil {
+		return err
 	}
-	s.mu.Lock()
-	s.kv = kv
-	s.mu.Unlock()
 	// Consumers first, entries second: an entry is written before its consumer is made, so a consumer of this list whose
 	// entry is not found afterwards belongs to a subscription that was deleted, and not to one that is just being made.
 	consumers, err := retry.Insist(ctx, func(ctx context.Context) ([]string, error) { return consumerIDs(ctx, stream) })
@@ -153,6 +200,37 @@ func (s *Service) open(ctx context.Context) error {
 	}
 	s.wg.Go(func() { s.watch(w) })
 	s.removeOrphans(ctx, consumers, seen)
+	return nil
+}
+
+// openStores opens the buckets and the stream of attempts.
+func (s *Service) openStores(ctx context.Context) error {
+	bucket := func(name, description string) (jetstream.KeyValue, error) {
+		kv, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) {
+			return openBucket(ctx, s.js, name, description, s.cfg.Replicas)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", name, err)
+		}
+		return kv, nil
+	}
+	kv, err := bucket(Bucket, "closure: webhook subscriptions")
+	if err != nil {
+		return err
+	}
+	states, err := bucket(StateBucket, "closure: how the deliveries of webhooks go")
+	if err != nil {
+		return err
+	}
+	_, err = retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		return openAttempts(ctx, s.js, s.cfg.Replicas, s.cfg.KeepAttempts)
+	})
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", StreamAttempts, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kv, s.kvState, s.ledger = kv, states, newLedger(s)
 	return nil
 }
 
@@ -171,6 +249,9 @@ func (s *Service) Stop(ctx context.Context) error {
 		go func() {
 			s.wg.Wait()
 			s.cancel()
+			if s.ledger != nil {
+				s.ledger.close()
+			}
 			close(s.idle)
 		}()
 	}
@@ -183,7 +264,7 @@ func (s *Service) Stop(ctx context.Context) error {
 		<-s.idle
 		err = fmt.Errorf("webhooks: requests were cut short: %w", ctx.Err())
 	}
-	s.client.CloseIdleConnections()
+	s.sender.Close()
 	s.flush()
 	return err
 }
@@ -207,8 +288,8 @@ func (s *Service) bucket() (jetstream.KeyValue, error) {
 	return s.kv, nil
 }
 
-// userAgent names the program and, when it was built as a module of a version, that.
-func userAgent() string {
+// UserAgent names the program and, when it was built as a module of a version, that.
+func UserAgent() string {
 	version := "dev"
 	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
 		version = strings.TrimPrefix(info.Main.Version, "v")
