@@ -47,7 +47,7 @@ type Attempt struct {
 	MessageID string         `json:"message_id" doc:"The header webhook-id: the same for all attempts of the same package."`
 	Time      time.Time      `json:"time" doc:"When it began (UTC)."`
 	Duration  int64          `json:"duration_ms" doc:"How long it took, in milliseconds."`
-	Number    int            `json:"number" doc:"The how manieth attempt of the package it was, from 1."`
+	Number    int            `json:"number" doc:"Which attempt of the package it was, from 1."`
 	Outcome   AttemptOutcome `json:"outcome" enum:"succeeded,failed" doc:"succeeded: a 2xx answer came."`
 	Status    int            `json:"status,omitempty" doc:"The status of the answer; absent when there was none."`
 	Failure   string         `json:"failure,omitempty" doc:"The class of the failure; absent for a success."`

@@ -187,13 +187,10 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			require.Equal(t, want, lag[0].NextAttempt.Sub(now.now()))
 			// Another process waits as well.
 			now.add(want - time.Second)
-			other := r.start(webhooks.Config{Now: now.now, Log: r.openLog(r.connect())})
+			var log logged
+			other := r.start(webhooks.Config{Now: now.now, Log: r.openLog(r.connect()), Logger: log.logger()})
 			r.stop(s)
-			eventually(t, "nobody to be pinned", func() bool {
-				info, err := r.consumer(w.ID)
-				require.NoError(t, err)
-				return info.NumAckPending == 0 && info.NumPending == 1
-			})
+			eventually(t, "the other one's word", func() bool { return len(log.lines(t, "the next attempt is not due yet")) == 1 })
 			require.Len(t, to.requests(), 1)
 			// A change is tried at once.
 			r.update(other, w.ID, func(w *domain.Webhook) { w.Title = "changed" })

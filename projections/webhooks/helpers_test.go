@@ -24,6 +24,7 @@ import (
 	"closure/eventstore"
 	"closure/eventstore/embedded/embeddedtest"
 	"closure/projections/webhooks"
+	"closure/projections/webhooks/endpoint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,10 +87,20 @@ func (r *rig) start(cfg webhooks.Config) *webhooks.Service {
 	if cfg.Backoff == nil {
 		cfg.Backoff = func(int) time.Duration { return 0 }
 	}
-	s := webhooks.New(cfg)
+	s := newLocal(cfg)
 	require.NoError(r.t, s.Start(testContext(r.t)))
 	r.t.Cleanup(func() { r.stop(s) })
 	return s
+}
+
+// newLocal makes a service that may post to the endpoints of tests.
+func newLocal(cfg webhooks.Config) *webhooks.Service {
+	if cfg.Sender == nil {
+		cfg.Sender = endpoint.New(endpoint.Config{
+			AllowInsecure: true, UserAgent: webhooks.UserAgent(), Timeouts: endpoint.Timeouts{Whole: cfg.RequestTimeout},
+		})
+	}
+	return webhooks.New(cfg)
 }
 
 func (r *rig) stop(s *webhooks.Service) {
@@ -386,7 +397,9 @@ func (l *logged) Write(p []byte) (int, error) {
 	return l.buf.Write(p)
 }
 
-func (l *logged) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+func (l *logged) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
 
 // lines are the logged records whose message holds the text.
 func (l *logged) lines(t testing.TB, text string) []map[string]any {

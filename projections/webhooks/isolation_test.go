@@ -70,7 +70,7 @@ func (c *crowd) answer(i int, w http.ResponseWriter, q *http.Request) {
 }
 
 // publishFast publishes events of some resources, many at a time, and gives their ids, by the resource in their order too.
-func (r *rig) publishFast(n, resources int) (all []string, of map[string][]string) {
+func (r *rig) publishFast(n, resources, size int) (all []string, of map[string][]string) {
 	r.t.Helper()
 	of = map[string][]string{}
 	names := make([]string, resources)
@@ -81,7 +81,7 @@ func (r *rig) publishFast(n, resources int) (all []string, of map[string][]strin
 	for i := range n {
 		id, resource := uuid.NewString(), names[i%resources]
 		msg := nats.NewMsg(eventstore.EventSubject(r.client, domain.PublishedAccountClosed, resource))
-		msg.Data = fmt.Appendf(nil, `{"id":%q,"n":%d}`, resource, i)
+		msg.Data = fmt.Appendf(nil, `{"id":%q,"n":%d,"text":"%*s"}`, resource, i, size, "")
 		for name, value := range map[string]string{"ce-id": id, "ce-type": domain.PublishedAccountClosed, "ce-time": eventTime, jetstream.MsgIDHeader: id} {
 			msg.Header.Set(name, value)
 		}
@@ -142,7 +142,7 @@ func TestBadEndpointsDelayNobodyElse(t *testing.T) {
 		conn := r.connect()
 		cfg := cfg
 		cfg.Log = r.openLog(conn)
-		s := webhooks.New(cfg)
+		s := newLocal(cfg)
 		require.NoError(t, s.Start(testContext(t)))
 		return s, conn
 	}
@@ -152,7 +152,7 @@ func TestBadEndpointsDelayNobodyElse(t *testing.T) {
 	var all []string
 	of := map[string][]string{}
 	for kill := range 4 {
-		more, moreOf := r.publishFast(n/4, 50)
+		more, moreOf := r.publishFast(n/4, 50, 0)
 		all = append(all, more...)
 		for resource, ids := range moreOf {
 			of[resource] = append(of[resource], ids...)
@@ -211,7 +211,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	})
 	to.forget = true
 	r.stop(r.start(webhooks.Config{})) // makes the bucket
-	r.publishFast(n, 1000)
+	r.publishFast(n, 1000, 1000)
 	// As if they had been subscribed before; that would take the server long, for it tells each of every event.
 	kv, err := r.log.JetStream().KeyValue(testContext(t), webhooks.Bucket)
 	require.NoError(t, err)
@@ -264,7 +264,7 @@ func BenchmarkHealthyEndpoints(b *testing.B) {
 			got := 0
 			for b.Loop() {
 				began := time.Now()
-				r.publishFast(n, 50)
+				r.publishFast(n, 50, 0)
 				got += n
 				for i := 16; i < 100; i++ { // those that are healthy in both
 					c.to[i].awaitEvents(got)

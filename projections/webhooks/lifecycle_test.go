@@ -25,7 +25,7 @@ import (
 func TestStartAndStopKeepTheirContract(t *testing.T) {
 	log, err := eventstore.Open(testContext(t), embeddedtest.Connect(t, embeddedtest.Server(t)), eventstore.Config{})
 	require.NoError(t, err)
-	s := webhooks.New(webhooks.Config{Log: log})
+	s := newLocal(webhooks.Config{Log: log})
 	require.NoError(t, s.Stop(testContext(t)), "before Start")
 	require.ErrorIs(t, s.Start(testContext(t)), jetstream.ErrStreamNotFound)
 	require.NoError(t, s.Stop(testContext(t)), "after a Start that failed")
@@ -120,7 +120,7 @@ func TestAnotherProcessTakesOverFromADeadOne(t *testing.T) {
 	})
 	conn := r.connect()
 	cfg := webhooks.Config{RequestTimeout: 500 * time.Millisecond}
-	first := webhooks.New(webhooks.Config{Log: r.openLog(conn), RequestTimeout: cfg.RequestTimeout})
+	first := newLocal(webhooks.Config{Log: r.openLog(conn), RequestTimeout: cfg.RequestTimeout})
 	require.NoError(t, first.Start(testContext(t)))
 	r.subscribe(first, to.URL, "ALL")
 	ids := r.publishMany(1)

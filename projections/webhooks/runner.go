@@ -21,12 +21,16 @@ type runner struct {
 	sub       subscription // the newest that is known
 	ended     bool         // the subscription was deleted
 	interrupt context.CancelFunc
+	exists    context.Context // ended: the subscription was deleted, and nothing is left to hand back
+	vanish    context.CancelFunc
 
 	state deliveryState // as this process knows it; of the goroutine that runs
 }
 
 func newRunner(s *Service, sub subscription) *runner {
-	return &runner{s: s, id: sub.ID, sub: sub, interrupt: func() {}}
+	r := &runner{s: s, id: sub.ID, sub: sub, interrupt: func() {}}
+	r.exists, r.vanish = context.WithCancel(context.Background())
+	return r
 }
 
 // current is the newest subscription that is known.
@@ -58,6 +62,7 @@ func (r *runner) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
+	r.vanish()
 	r.interrupt()
 }
 
@@ -76,6 +81,7 @@ func (r *runner) run() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.interrupt()
+		r.vanish()
 	}()
 	for p := newPause(); ; {
 		sub, unchanged, ended := r.begin()
@@ -148,21 +154,22 @@ func (r *runner) attend(ctx context.Context, sub subscription) (came bool, err e
 	if err == nil {
 		r.state = state
 	}
-	if err != nil || state.due(sub, r.s.now()) > 0 {
-		r.s.handBack(r.id, pin)
+	if wait := state.due(sub, r.s.now()); err != nil || wait > 0 {
+		r.s.cfg.Logger.Debug("webhooks: the next attempt is not due yet", "webhook", r.id, "in", wait, "error", err)
+		r.s.handBack(r.exists, r.id, pin)
 		return false, err
 	}
 	x, err := r.s.newSession(ctx, sub, pin, r.state)
 	if err != nil {
 		if !errors.Is(err, errPinLost) {
-			r.s.handBack(r.id, pin)
+			r.s.handBack(r.exists, r.id, pin)
 		}
 		return false, err
 	}
 	err = x.run()
 	x.lost = errors.Is(err, errPinLost)
 	x.moved = errors.Is(err, errOutOfStep) || r.current().Replay != sub.Replay
-	x.finish()
+	x.finish(r.exists)
 	r.state = x.state
 	return x.came, err
 }
@@ -177,7 +184,7 @@ func (r *runner) pinned(ctx context.Context) (pin string, err error) {
 	msg, err := f.first(ctx, r.s.pinTTL()+time.Second, func() error { return r.s.rouse(ctx, r.id) })
 	if err != nil {
 		if late := f.drain(); late != "" {
-			r.s.handBack(r.id, late)
+			r.s.handBack(r.exists, r.id, late)
 		}
 		return "", err
 	}

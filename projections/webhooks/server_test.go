@@ -36,7 +36,7 @@ func TestTheCountOfAttemptsOutlivesTheServer(t *testing.T) {
 		require.NoError(t, err)
 		defer server.Shutdown()
 		r := newRigOn(t, server.ClientURL(), 1)
-		s := webhooks.New(webhooks.Config{Log: r.log, Backoff: backoff})
+		s := newLocal(webhooks.Config{Log: r.log, Backoff: backoff})
 		require.NoError(t, s.Start(testContext(t)))
 		defer r.stop(s)
 		deliver(r, s)

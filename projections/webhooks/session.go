@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,11 +22,6 @@ const (
 	maxParcel = 1000
 	// window is what a subscription has in hand by resource: so many events may wait behind failures before the rest do.
 	window = 256
-	// chunk is how much one request to the server brings, in bytes, and what a session may have in hand without asking the
-	// budget.
-	chunk = 32 << 10
-	// budgetBytes is what all sessions of a process may have in hand beyond that.
-	budgetBytes = 64 << 20
 	// unsettled is how many packages that were delivered may wait until their attempts are kept, while the next one goes.
 	unsettled = 16
 	// handBackWithin bounds what makes a takeover quick: without it, the pin lapses by itself.
@@ -40,26 +34,6 @@ var (
 	// errOutOfStep: what came is not what has to come next. Somebody has put the consumer back, or something got lost.
 	errOutOfStep = errors.New("an event came out of step")
 )
-
-// budget is memory that sessions share.
-type budget struct{ left atomic.Int64 }
-
-func newBudget(bytes int64) *budget {
-	b := &budget{}
-	b.left.Store(bytes)
-	return b
-}
-
-// take never waits: who gets nothing goes on with what it has in hand. So nobody waits for the memory of a hung endpoint.
-func (b *budget) take(n int64) bool {
-	if b.left.Add(-n) >= 0 {
-		return true
-	}
-	b.left.Add(n)
-	return false
-}
-
-func (b *budget) give(n int64) { b.left.Add(n) }
 
 // session is the time from when the server pins this process for a subscription, until the subscription changes, a delivery
 // fails, the pin is lost, or the service stops.
@@ -142,24 +116,6 @@ func (x *session) ask(batch, bytes int) error {
 	return x.feed.ask(batch, bytes, x.pullFor(), 0)
 }
 
-// allow tells whether there is memory for a chunk more, with so much in hand.
-func (x *session) allow(inHand int) bool {
-	if int64(inHand)+chunk <= chunk+x.held {
-		return true
-	}
-	if !x.s.budget.take(chunk) {
-		return false
-	}
-	x.held += chunk
-	return true
-}
-
-// release gives the budget back.
-func (x *session) release() {
-	x.s.budget.give(x.held)
-	x.held = 0
-}
-
 // accept takes in an event. nil: it is not to be delivered. again: it is one of this session that the server has delivered
 // before, since it waited too long or its acknowledgement was lost.
 func (x *session) accept(msg *nats.Msg) (it *item, again bool, err error) {
@@ -240,30 +196,30 @@ func (x *session) cut(out endpoint.Outcome) bool {
 }
 
 // finish settles what is in hand, and hands the rest back to the server, for whoever is pinned next.
-func (x *session) finish() {
+func (x *session) finish(exists context.Context) {
 	x.feed.drain()
 	x.settling.Wait()
-	x.release()
+	x.release(0)
 	nc := x.s.cfg.Log.Conn()
 	if !nc.IsConnected() {
 		return // the server finds out by itself
 	}
 	if x.lastAck != "" && !x.lost && !x.moved {
 		// The server takes acknowledgements in their order: when it answers this one, it has all.
-		ctx, cancel := context.WithTimeout(context.Background(), finishWithin)
+		ctx, cancel := context.WithTimeout(exists, finishWithin)
 		defer cancel()
 		if _, err := nc.RequestWithContext(ctx, x.lastAck, ackPayload); err != nil {
 			x.log.Debug("webhooks: the last acknowledgements may be lost; some events may be delivered again", "error", err)
 		}
 	}
 	if !x.lost {
-		x.s.handBack(x.sub.ID, x.pin)
+		x.s.handBack(exists, x.sub.ID, x.pin)
 	}
 }
 
 // handBack makes the server deliver again what this process had in hand, and pin whoever asks next.
-func (s *Service) handBack(id, pin string) {
-	ctx, cancel := context.WithTimeout(context.Background(), handBackWithin)
+func (s *Service) handBack(exists context.Context, id, pin string) {
+	ctx, cancel := context.WithTimeout(exists, handBackWithin)
 	defer cancel()
 	err := func() error {
 		consumer, err := s.events.Consumer(ctx, consumerName(id))
@@ -275,7 +231,8 @@ func (s *Service) handBack(id, pin string) {
 		}
 		return s.events.UnpinConsumer(ctx, consumerName(id), pinGroup)
 	}()
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	// The server does not answer requests about a consumer that is no more.
+	if err != nil && exists.Err() == nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		s.cfg.Logger.Info("webhooks: cannot hand a subscription back at once; it goes on when the pin has lapsed", "webhook", id, "error", err)
 	}
 }

@@ -27,7 +27,7 @@ func (x *session) strict() error {
 		if err := x.deliver(p); err != nil {
 			return err
 		}
-		x.release()
+		x.release(0)
 	}
 }
 
