@@ -1,6 +1,9 @@
 package eventstore
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // What tests need of the inside of the group commit.
 
@@ -23,6 +26,12 @@ func (always) sawBatch(int, time.Duration, time.Time) {}
 func (l *Log) HoldGroup() (release func()) {
 	l.group.mu.Lock()
 	defer l.group.mu.Unlock()
+	// The committer of the batch before has answered, and may not have ended yet.
+	for l.group.busy {
+		l.group.mu.Unlock()
+		runtime.Gosched()
+		l.group.mu.Lock()
+	}
 	l.group.busy = true
 	return func() { go l.group.commit() }
 }

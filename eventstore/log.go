@@ -95,7 +95,13 @@ func (l *Log) LastSequence(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, l.readError("last sequence", err)
 	}
-	return stream.CachedInfo().State.LastSeq, nil
+	info := stream.CachedInfo()
+	// In a group without a leader any member answers, with what it has, and says that
+	// there is none.
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return 0, fmt.Errorf("%w: event log: last sequence: %s has no leader", ErrUnavailable, StreamLog)
+	}
+	return info.State.LastSeq, nil
 }
 
 // readError is Unavailable, for what was read of the log.

@@ -136,7 +136,8 @@ type prepare func(ctx context.Context, state domain.Aggregate) error
 func (e *Engine) execute(ctx context.Context, c domain.Command, prepare prepare) (done, error) {
 	turn := e.turn(c.Target.ID)
 	if err := turn.Acquire(ctx, 1); err != nil {
-		return done{}, err
+		// Others change it one after the other, or the first of them waits for the log: nothing was done of this one.
+		return done{}, fmt.Errorf("%w: %s %s: no turn: %w", ErrContention, c.Target.Kind, c.Target.ID, err)
 	}
 	defer turn.Release(1)
 
