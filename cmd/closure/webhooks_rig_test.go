@@ -28,6 +28,7 @@ import (
 	"closure/projections/readmodel"
 	"closure/projections/reports"
 	"closure/projections/webhooks"
+	sending "closure/projections/webhooks/endpoint"
 	"closure/projections/webhooks/signing"
 )
 
@@ -49,7 +50,7 @@ func newHooked(t *testing.T) *hooked {
 	numbers, err := eventstore.NewCounter(ctx, log.JetStream(), eventstore.CounterConfig{Name: "securities_account_number", First: 1_000_000})
 	require.NoError(t, err)
 	keys := signing.New(signing.Config{Log: log, Logger: logger})
-	hooks := webhooks.New(webhooks.Config{Log: log, Signer: keys, Backoff: func(int) time.Duration { return 0 }, Logger: logger})
+	hooks := webhooks.New(webhooks.Config{Log: log, Sender: sending.New(sending.Config{AllowInsecure: true}), Signer: keys, Backoff: func(int) time.Duration { return 0 }, Logger: logger})
 	lists := readmodel.New(readmodel.Config{Path: filepath.Join(t.TempDir(), "readmodel.db"), Log: log})
 	for _, part := range []component{publisher.New(publisher.Config{Log: log}), keys, hooks, lists} {
 		require.NoError(t, part.Start(ctx))

@@ -32,7 +32,7 @@ func (s *Service) execute(r request) (c domain.Command, out handlers.Outcome, er
 	defer cancel()
 	out, err = s.cfg.Engine.Do(ctx, c)
 	var refusal *domain.Refusal
-	if err != nil && !errors.As(err, &refusal) && errors.Is(context.Cause(ctx), errTimeUp) {
+	if err != nil && !errors.As(err, &refusal) && !transient(err) && errors.Is(context.Cause(ctx), errTimeUp) {
 		err = fmt.Errorf("%w: %w", errTimeUp, err)
 	}
 	return c, out, err

@@ -43,7 +43,7 @@ type Config struct {
 	// Replicas of the bucket of subscriptions. One that has more keeps them. Defaults to 1.
 	Replicas int
 	// Sender makes the requests. Its own bound of a whole request MUST NOT be above RequestTimeout. Defaults to one of package
-	// endpoint with that bound, for development: it allows http, and loopback and private addresses. Production gives its own.
+	// endpoint with that bound: https and public addresses only.
 	Sender Sender
 	// Signer signs the requests. Defaults to none: they are not signed.
 	Signer Signer
@@ -89,7 +89,7 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Sender == nil {
 		cfg.Sender = endpoint.New(endpoint.Config{
-			AllowInsecure: true, UserAgent: UserAgent(), Timeouts: endpoint.Timeouts{Whole: cfg.RequestTimeout},
+			UserAgent: UserAgent(), Timeouts: endpoint.Timeouts{Whole: cfg.RequestTimeout},
 		})
 	}
 	if cfg.FailingAfter == ([3]time.Duration{}) {
