@@ -290,3 +290,43 @@ func TestManyAggregatesInLittleMemory(t *testing.T) {
 		require.Equal(t, once, again)
 	}
 }
+
+// In a cluster the server that reads may lag behind the leader of the stream. What it does not have yet is not missing.
+func TestALaggingServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := closing(t)
+	nc := publish(t, s.log)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	const behind, has = "BEHIND", 4
+	_, err = js.CreateStream(testContext(t), jetstream.StreamConfig{
+		Name: behind, Subjects: []string{"behind.>"},
+		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "behind.>", Destination: eventstore.LogSubjects},
+	})
+	require.NoError(t, err)
+	lagging := slices.Clone(s.log[:has])
+	for i := range lagging {
+		lagging[i].Subject = strings.Replace(lagging[i].Subject, "closure.log.", "behind.", 1)
+	}
+	publishInto(t, js, lagging)
+
+	for _, scope := range []verify.Scope{{}, {Aggregate: string(domain.KindAccountGroup), ID: group}, {From: 3}} {
+		src := openStream(t, nc, scope)
+		src.ReadBehind(behind, 3)
+		var got, want []uint64
+		require.NoError(t, src.Walk(testContext(t), func(m verify.Message) error {
+			require.Empty(t, m.Fault)
+			got = append(got, m.Sequence)
+			return nil
+		}))
+		require.NoError(t, openStream(t, nc, scope).Walk(testContext(t), func(m verify.Message) error {
+			want = append(want, m.Sequence)
+			return nil
+		}))
+		require.Equal(t, want, got)
+		require.Greater(t, got[len(got)-1], uint64(has))
+	}
+	src := openStream(t, nc, verify.Scope{})
+	src.ReadBehind(behind, 3)
+	require.True(t, run(t, src, verify.Config{}).OK)
+}
