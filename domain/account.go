@@ -1,8 +1,7 @@
 package domain
 
 import (
-	"maps"
-	"slices"
+	"strings"
 	"time"
 )
 
@@ -76,6 +75,7 @@ type Position struct {
 	Revision                    int64
 }
 
+// open tells of what blocks closing.
 func (p Position) open() bool { return !p.Quantity.IsZero() || !p.PendingSettlement.IsZero() }
 
 // CorporateAction is a corporate action, as last recorded.
@@ -84,6 +84,8 @@ type CorporateAction struct {
 	Status   CorporateActionStatus
 	Revision int64
 }
+
+func (c CorporateAction) expected() bool { return c.Status == CorporateActionExpected }
 
 // Account is the state of one account.
 type Account struct {
@@ -105,6 +107,8 @@ type Account struct {
 	corporateActions map[string]CorporateAction
 	orders           map[string]Order
 	liquidations     map[string]Liquidation
+	// borrowed tells which of them are those of another state, too: see own.
+	borrowed struct{ positions, corporateActions, orders, liquidations bool }
 }
 
 // NewAccount gives an account that has not been opened.
@@ -125,11 +129,20 @@ func (a *Account) AggregateID() string { return a.ID }
 func (a *Account) Copy() Aggregate { return a.copy() }
 
 func (a *Account) copy() *Account {
-	c := *a
+	c := a.fork()
 	c.Lifecycle = a.copyLifecycle()
-	c.positions = maps.Clone(a.positions)
-	c.corporateActions = maps.Clone(a.corporateActions)
-	c.orders, c.liquidations = maps.Clone(a.orders), maps.Clone(a.liquidations)
+	own(&c.positions, &c.borrowed.positions)
+	own(&c.corporateActions, &c.borrowed.corporateActions)
+	own(&c.orders, &c.borrowed.orders)
+	own(&c.liquidations, &c.borrowed.liquidations)
+	return c
+}
+
+// fork is a copy that shares with the account whatever nobody changes: the account itself MUST NOT be, from then on.
+func (a *Account) fork() *Account {
+	c := *a
+	c.forkLifecycle()
+	c.borrowed.positions, c.borrowed.corporateActions, c.borrowed.orders, c.borrowed.liquidations = true, true, true, true
 	return &c
 }
 
@@ -137,37 +150,40 @@ func (a *Account) copy() *Account {
 func (a *Account) Blockers(now time.Time) []Blocker { return a.blockers(a.Domicile, now) }
 
 func (a *Account) blockers(domicile string, now time.Time) []Blocker {
+	s := survey{standing: a.standing, inFull: true}
+	a.survey(&s, domicile, now)
+	return s.blockers
+}
+
+// survey goes through the exit conditions.
+func (a *Account) survey(s *survey, domicile string, now time.Time) {
 	if a.phase == StatusClosed {
-		return nil
+		return
 	}
-	var positions, actions, orders []Item
-	for _, isin := range slices.Sorted(maps.Keys(a.positions)) {
-		if p := a.positions[isin]; p.open() {
-			positions = append(positions, positionItem(isin, p.Quantity, p.PendingSettlement))
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(a.corporateActions)) {
-		if c := a.corporateActions[id]; c.Status == CorporateActionExpected {
-			actions = append(actions, corporateActionItem(id, c.ISIN, c.Status))
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(a.orders)) {
-		if o := a.orders[id]; a.waitsFor(o) {
-			orders = append(orders, o.item())
-		}
-	}
-	var b []Blocker
-	b = blocker(b, OpenPositions, a.standing, positions)
-	b = blocker(b, ExpectedCorporateActions, a.standing, actions)
-	b = blocker(b, OpenOrders, a.standing, orders)
+	among(s, OpenPositions, a.positions, Position.open, Position.item, strings.Compare)
+	among(s, ExpectedCorporateActions, a.corporateActions, CorporateAction.expected, CorporateAction.item, strings.Compare)
+	among(s, OpenOrders, a.orders, a.waitsFor, Order.item, strings.Compare)
 	if due := a.eligibleAt(domicile, now); due != nil && now.Before(*due) {
 		from, stands := a.standing[TaxYearEndBlocker]
 		if !stands {
 			from = now // the preview of a request that would be made now
 		}
-		b = append(b, Blocker{Code: TaxYearEndBlocker, Detail: blockerDetails[TaxYearEndBlocker], Since: from, Items: []Item{}})
+		s.add(TaxYearEndBlocker, from, []Item{})
 	}
-	return a.lockedBlocker(b)
+	a.surveyLock(s)
+}
+
+// unmet are the codes of the exit conditions that are not met at a time, put behind codes.
+func (a *Account) unmet(codes []BlockerCode, now time.Time) []BlockerCode {
+	s := survey{codes: codes}
+	a.survey(&s, a.Domicile, now)
+	return s.codes
+}
+
+// done tells that nothing stands against closing.
+func (a *Account) done(now time.Time) bool {
+	var room [most]BlockerCode
+	return len(a.unmet(room[:0], now)) == 0
 }
 
 // eligibleAt is the first instant at which a date rule lets the account close: of a request, or before it of one that would
@@ -192,12 +208,12 @@ func (a *Account) EligibleAt() *time.Time {
 	return a.eligibleAt(a.Domicile, *a.requestedAt)
 }
 
-func positionItem(isin string, quantity, pending Decimal) Item {
-	return Item{ISIN: isin, Quantity: quantity, PendingSettlement: pending}
+func (p Position) item(isin string) Item {
+	return Item{ISIN: isin, Quantity: p.Quantity, PendingSettlement: p.PendingSettlement}
 }
 
-func corporateActionItem(id, isin string, status CorporateActionStatus) Item {
-	return Item{ID: id, ISIN: isin, Status: string(status)}
+func (c CorporateAction) item(id string) Item {
+	return Item{ID: id, ISIN: c.ISIN, Status: string(c.Status)}
 }
 
 // Closure is the checklist. Before closing was asked for it is a preview: with the withdrawals that would refuse it, and by
@@ -220,18 +236,29 @@ func (a *Account) Closure(o Outlook) Closure {
 
 // Apply folds one commit into the state.
 func (a *Account) Apply(m Meta, events []Event) {
-	isFact := true
+	a.finish(m, events, a.evolveAll(m, events))
+}
+
+// evolveAll folds events one after the other; areFacts tells that all of them are.
+func (a *Account) evolveAll(m Meta, events []Event) (areFacts bool) {
+	areFacts = true
 	for _, e := range events {
-		isFact = a.evolve(m, e) && isFact
+		areFacts = a.evolve(m, e) && areFacts
 	}
+	return areFacts
+}
+
+// finish a commit whose events are folded.
+func (a *Account) finish(m Meta, events []Event, areFacts bool) {
 	if len(events) == 0 || !a.Exists() {
 		return
 	}
 	if _, ok := events[0].(AccountOpened); ok {
 		a.openedActive = a.phase != StatusPendingApproval
 	}
-	a.remember(m.CommandID, isFact)
-	a.stand(a.Blockers(m.Time), m.Time)
+	a.remember(m.CommandID, areFacts)
+	var room [most]BlockerCode
+	a.stand(a.unmet(room[:0], m.Time), m.Time)
 }
 
 // evolve folds one event; isFact as in Lifecycle.evolve.
@@ -244,10 +271,10 @@ func (a *Account) evolve(m Meta, e Event) (isFact bool) {
 	case AccountRenamed:
 		a.Name, a.UpdatedAt = e.Name, m.Time
 	case PositionRecorded:
-		a.positions[e.ISIN] = Position{e.Quantity, e.PendingSettlement, e.Revision}
+		own(&a.positions, &a.borrowed.positions)[e.ISIN] = Position{e.Quantity, e.PendingSettlement, e.Revision}
 		return true
 	case CorporateActionRecorded:
-		a.corporateActions[e.CorporateActionID] = CorporateAction{e.ISIN, e.Status, e.Revision}
+		own(&a.corporateActions, &a.borrowed.corporateActions)[e.CorporateActionID] = CorporateAction{e.ISIN, e.Status, e.Revision}
 		return true
 	case DomicileRecorded:
 		a.Domicile = e.Domicile
@@ -286,6 +313,35 @@ func (a *Account) evolve(m Meta, e Event) (isFact bool) {
 
 // Decide answers a command. It does not change the account.
 func (a *Account) Decide(c Command) ([]Event, error) {
+	events, _, err := a.DecideNext(c)
+	return events, err
+}
+
+// DecideNext is Decide with the state that the events lead to.
+func (a *Account) DecideNext(c Command) ([]Event, Aggregate, error) {
+	events, err := a.answer(c)
+	if err != nil || len(events) == 0 {
+		return nil, nil, err
+	}
+	m, next := c.Meta(), a.fork()
+	areFacts := next.evolveAll(m, events)
+	follow := func(more []Event) {
+		areFacts = next.evolveAll(m, more) && areFacts
+		events = append(events, more...)
+	}
+	if _, reviewed := events[0].(Closed); !reviewed {
+		follow(next.liquidate(events))
+	}
+	// A CLOSING account closes itself in the commit that clears the last blocker.
+	if next.closing() && next.done(m.Time) {
+		follow([]Event{Closed{}})
+	}
+	next.finish(m, events, areFacts)
+	return events, next, nil
+}
+
+// answer is what the command itself asks for.
+func (a *Account) answer(c Command) ([]Event, error) {
 	if open, ok := c.Payload.(*OpenAccount); ok {
 		return a.open(c, open)
 	}
@@ -295,24 +351,10 @@ func (a *Account) Decide(c Command) ([]Event, error) {
 	if a.knows(c.ID) {
 		return nil, nil
 	}
-	if reviews(c) && a.closing() && len(a.Blockers(c.Time)) == 0 {
+	if reviews(c) && a.closing() && a.done(c.Time) {
 		return []Event{Closed{}}, nil
 	}
-	events, err := a.decide(c)
-	if err != nil || len(events) == 0 {
-		return nil, err
-	}
-	next := a.copy()
-	next.Apply(c.Meta(), events)
-	if more := next.liquidate(events); len(more) > 0 {
-		next.Apply(c.Meta(), more)
-		events = append(events, more...)
-	}
-	// A CLOSING account closes itself in the commit that clears the last blocker.
-	if next.closing() && len(next.Blockers(c.Time)) == 0 {
-		events = append(events, Closed{})
-	}
-	return events, nil
+	return a.decide(c)
 }
 
 func (a *Account) open(c Command, p *OpenAccount) ([]Event, error) {
@@ -403,8 +445,8 @@ func (a *Account) recordPosition(p *RecordPosition) ([]Event, error) {
 		return nil, nil
 	}
 	e := PositionRecorded{ISIN: p.ISIN, Quantity: p.Quantity, PendingSettlement: orZero(p.PendingSettlement), Revision: p.Revision}
-	blocks := Position{Quantity: e.Quantity, PendingSettlement: e.PendingSettlement}.open()
-	return a.reconcile([]Event{e}, a.ID, OpenPositions, blocks, positionItem(e.ISIN, e.Quantity, e.PendingSettlement), e.Revision), nil
+	now := Position{e.Quantity, e.PendingSettlement, e.Revision}
+	return a.reconcile([]Event{e}, a.ID, OpenPositions, now.open(), now.item(e.ISIN), e.Revision), nil
 }
 
 func (a *Account) recordCorporateAction(p *RecordCorporateAction) ([]Event, error) {
@@ -412,6 +454,6 @@ func (a *Account) recordCorporateAction(p *RecordCorporateAction) ([]Event, erro
 		return nil, nil
 	}
 	e := CorporateActionRecorded(*p)
-	blocks := e.Status == CorporateActionExpected
-	return a.reconcile([]Event{e}, a.ID, ExpectedCorporateActions, blocks, corporateActionItem(e.CorporateActionID, e.ISIN, e.Status), e.Revision), nil
+	now := CorporateAction{e.ISIN, e.Status, e.Revision}
+	return a.reconcile([]Event{e}, a.ID, ExpectedCorporateActions, now.expected(), now.item(e.CorporateActionID), e.Revision), nil
 }

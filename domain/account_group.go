@@ -3,6 +3,7 @@ package domain
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -184,6 +185,8 @@ type AccountGroup struct {
 	reports      map[string]Report
 	taxBookings  map[string]TaxBooking
 	taxStatement bool // the statement of the closing year was asked for
+	// borrowed tells which of the maps are those of another state, too: see own.
+	borrowed struct{ accounts, cash, fees, withdrawals, reports, taxBookings bool }
 }
 
 // NewAccountGroup gives a group that has not been opened.
@@ -204,10 +207,23 @@ func (g *AccountGroup) AggregateID() string { return g.ID }
 func (g *AccountGroup) Copy() Aggregate { return g.copy() }
 
 func (g *AccountGroup) copy() *AccountGroup {
-	c := *g
+	c := g.fork()
 	c.Lifecycle = g.copyLifecycle()
-	c.accounts, c.cash, c.fees = maps.Clone(g.accounts), maps.Clone(g.cash), maps.Clone(g.fees)
-	c.withdrawals, c.reports, c.taxBookings = maps.Clone(g.withdrawals), maps.Clone(g.reports), maps.Clone(g.taxBookings)
+	own(&c.accounts, &c.borrowed.accounts)
+	own(&c.cash, &c.borrowed.cash)
+	own(&c.fees, &c.borrowed.fees)
+	own(&c.withdrawals, &c.borrowed.withdrawals)
+	own(&c.reports, &c.borrowed.reports)
+	own(&c.taxBookings, &c.borrowed.taxBookings)
+	return c
+}
+
+// fork is a copy that shares with the group whatever nobody changes: the group itself MUST NOT be, from then on.
+func (g *AccountGroup) fork() *AccountGroup {
+	c := *g
+	c.forkLifecycle()
+	c.borrowed.accounts, c.borrowed.cash, c.borrowed.fees = true, true, true
+	c.borrowed.withdrawals, c.borrowed.reports, c.borrowed.taxBookings = true, true, true
 	return &c
 }
 
@@ -220,8 +236,11 @@ func (g *AccountGroup) Link(accountID string) (AccountLink, bool) {
 
 // AccountIDs lists the group's accounts by their numbers.
 func (g *AccountGroup) AccountIDs() []string {
-	return slices.SortedFunc(maps.Keys(g.accounts), func(a, b string) int { return g.accounts[a].Number - g.accounts[b].Number })
+	return slices.SortedFunc(maps.Keys(g.accounts), g.byNumber)
 }
+
+// byNumber compares two accounts of the group, given by their ids.
+func (g *AccountGroup) byNumber(a, b string) int { return g.accounts[a].Number - g.accounts[b].Number }
 
 // Report finds a report of the group.
 func (g *AccountGroup) Report(id string) (Report, bool) {
@@ -231,49 +250,51 @@ func (g *AccountGroup) Report(id string) (Report, bool) {
 
 // Blockers are the unmet exit conditions, in a fixed order. None of a group's depends on the time.
 func (g *AccountGroup) Blockers() []Blocker {
+	s := survey{standing: g.standing, inFull: true}
+	g.survey(&s)
+	return s.blockers
+}
+
+// survey goes through the exit conditions.
+func (g *AccountGroup) survey(s *survey) {
 	if g.phase == StatusClosed {
-		return nil
+		return
 	}
-	var accounts, fees, withdrawals, cash []Item
-	for _, id := range g.AccountIDs() {
-		if g.accounts[id].ClosedAt == nil {
-			accounts = append(accounts, Item{ID: id})
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(g.fees)) {
-		if f := g.fees[id]; feeOutstanding(f.Status) {
-			fees = append(fees, paymentItem(id, f))
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(g.withdrawals)) {
-		if w := g.withdrawals[id]; withdrawalOutstanding(w.Status) {
-			withdrawals = append(withdrawals, paymentItem(id, w))
-		}
-	}
-	for _, currency := range slices.Sorted(maps.Keys(g.cash)) {
-		if c := g.cash[currency]; c.left() {
-			cash = append(cash, cashItem(currency, c))
-		}
-	}
-	var b []Blocker
-	b = blocker(b, OpenAccounts, g.standing, accounts)
-	b = blocker(b, OutstandingFees, g.standing, fees)
-	b = blocker(b, OutstandingWithdrawals, g.standing, withdrawals)
-	b = blocker(b, CashBalance, g.standing, cash)
-	return g.lockedBlocker(b)
+	among(s, OpenAccounts, g.accounts, AccountLink.open, AccountLink.item, g.byNumber)
+	among(s, OutstandingFees, g.fees, feeOutstanding, Payment[FeeStatus].item, strings.Compare)
+	among(s, OutstandingWithdrawals, g.withdrawals, withdrawalOutstanding, Payment[WithdrawalStatus].item, strings.Compare)
+	among(s, CashBalance, g.cash, Cash.left, Cash.item, strings.Compare)
+	g.surveyLock(s)
 }
 
-func feeOutstanding(s FeeStatus) bool { return s == FeeProcessing }
-
-func withdrawalOutstanding(s WithdrawalStatus) bool {
-	return s == WithdrawalNew || s == WithdrawalProcessing
+// unmet are the codes of the exit conditions that are not met, put behind codes.
+func (g *AccountGroup) unmet(codes []BlockerCode) []BlockerCode {
+	s := survey{codes: codes}
+	g.survey(&s)
+	return s.codes
 }
 
-func cashItem(currency string, c Cash) Item {
+// done tells that nothing stands against closing.
+func (g *AccountGroup) done() bool {
+	var room [most]BlockerCode
+	return len(g.unmet(room[:0])) == 0
+}
+
+func (l AccountLink) open() bool { return l.ClosedAt == nil }
+
+func (l AccountLink) item(id string) Item { return Item{ID: id} }
+
+func feeOutstanding(f Payment[FeeStatus]) bool { return f.Status == FeeProcessing }
+
+func withdrawalOutstanding(w Payment[WithdrawalStatus]) bool {
+	return w.Status == WithdrawalNew || w.Status == WithdrawalProcessing
+}
+
+func (c Cash) item(currency string) Item {
 	return Item{Currency: currency, Balance: c.Balance, PendingSettlement: c.PendingSettlement}
 }
 
-func paymentItem[S ~string](id string, p Payment[S]) Item {
+func (p Payment[S]) item(id string) Item {
 	return Item{ID: id, Status: string(p.Status), Amount: p.Amount, Currency: p.Currency}
 }
 
@@ -294,18 +315,29 @@ func (g *AccountGroup) ReportID(userID string, t ReportType) string {
 
 // Apply folds one commit into the state.
 func (g *AccountGroup) Apply(m Meta, events []Event) {
-	isFact := true
+	g.finish(m, events, g.evolveAll(m, events))
+}
+
+// evolveAll folds events one after the other; areFacts tells that all of them are.
+func (g *AccountGroup) evolveAll(m Meta, events []Event) (areFacts bool) {
+	areFacts = true
 	for _, e := range events {
-		isFact = g.evolve(m, e) && isFact
+		areFacts = g.evolve(m, e) && areFacts
 	}
+	return areFacts
+}
+
+// finish a commit whose events are folded.
+func (g *AccountGroup) finish(m Meta, events []Event, areFacts bool) {
 	if len(events) == 0 || !g.Exists() {
 		return
 	}
 	if _, ok := events[0].(AccountGroupOpened); ok {
 		g.openedActive = g.phase != StatusPendingApproval
 	}
-	g.remember(m.CommandID, isFact)
-	g.stand(g.Blockers(), m.Time)
+	g.remember(m.CommandID, areFacts)
+	var room [most]BlockerCode
+	g.stand(g.unmet(room[:0]), m.Time)
 }
 
 // evolve folds one event; isFact as in Lifecycle.evolve.
@@ -318,28 +350,28 @@ func (g *AccountGroup) evolve(m Meta, e Event) (isFact bool) {
 		g.openedDomicile, g.openedResidencies = e.Domicile, e.TaxResidencies
 		return false
 	case AccountLinked:
-		g.accounts[e.AccountID] = AccountLink{Number: e.AccountNumber, Type: e.Type, Name: e.Name, Status: e.Status}
+		own(&g.accounts, &g.borrowed.accounts)[e.AccountID] = AccountLink{Number: e.AccountNumber, Type: e.Type, Name: e.Name, Status: e.Status}
 		g.numbers = max(g.numbers, e.AccountNumber)
 	case AccountLinkWithdrawn:
-		delete(g.accounts, e.AccountID)
+		delete(own(&g.accounts, &g.borrowed.accounts), e.AccountID)
 	case AccountClosureRecorded:
 		link := g.accounts[e.AccountID]
 		link.ClosedAt = &e.ClosedAt
-		g.accounts[e.AccountID] = link
+		own(&g.accounts, &g.borrowed.accounts)[e.AccountID] = link
 	case CashBalanceRecorded:
-		g.cash[e.Currency] = Cash{e.Balance, e.PendingSettlement, e.Revision}
+		own(&g.cash, &g.borrowed.cash)[e.Currency] = Cash{e.Balance, e.PendingSettlement, e.Revision}
 	case FeeCollectionRecorded:
-		g.fees[e.FeeCollectionID] = Payment[FeeStatus]{e.Status, e.Amount, e.Currency, e.Revision}
+		own(&g.fees, &g.borrowed.fees)[e.FeeCollectionID] = Payment[FeeStatus]{e.Status, e.Amount, e.Currency, e.Revision}
 	case WithdrawalRecorded:
-		g.withdrawals[e.WithdrawalID] = Payment[WithdrawalStatus]{e.Status, e.Amount, e.Currency, e.Revision}
+		own(&g.withdrawals, &g.borrowed.withdrawals)[e.WithdrawalID] = Payment[WithdrawalStatus]{e.Status, e.Amount, e.Currency, e.Revision}
 	case DomicileChanged:
 		g.Domicile, g.TaxResidencies = e.Domicile, e.TaxResidencies
 	case TaxBookingRecorded:
-		g.taxBookings[e.TaxBookingID] = TaxBooking{e.Year, e.Kind, e.Amount, e.Currency, e.Revision}
+		own(&g.taxBookings, &g.borrowed.taxBookings)[e.TaxBookingID] = TaxBooking{e.Year, e.Kind, e.Amount, e.Currency, e.Revision}
 	case TaxStatementRequested:
 		g.taxStatement = true
 	case ReportCreated:
-		g.reports[e.ReportID] = Report{e.ReportID, e.UserID, e.Type, m.Time, e.SHA256, e.Size}
+		own(&g.reports, &g.borrowed.reports)[e.ReportID] = Report{e.ReportID, e.UserID, e.Type, m.Time, e.SHA256, e.Size}
 	default:
 		return g.Lifecycle.evolve(m, e)
 	}
@@ -350,6 +382,29 @@ func (g *AccountGroup) evolve(m Meta, e Event) (isFact bool) {
 
 // Decide answers a command. It does not change the group.
 func (g *AccountGroup) Decide(c Command) ([]Event, error) {
+	events, _, err := g.DecideNext(c)
+	return events, err
+}
+
+// DecideNext is Decide with the state that the events lead to.
+func (g *AccountGroup) DecideNext(c Command) ([]Event, Aggregate, error) {
+	events, err := g.answer(c)
+	if err != nil || len(events) == 0 {
+		return nil, nil, err
+	}
+	m, next := c.Meta(), g.fork()
+	areFacts := next.evolveAll(m, events)
+	// A CLOSING group closes itself in the commit that clears the last blocker.
+	if next.closing() && next.done() {
+		areFacts = next.evolve(m, Closed{}) && areFacts
+		events = append(events, Closed{})
+	}
+	next.finish(m, events, areFacts)
+	return events, next, nil
+}
+
+// answer is what the command itself asks for.
+func (g *AccountGroup) answer(c Command) ([]Event, error) {
 	if open, ok := c.Payload.(*OpenAccountGroup); ok {
 		return g.open(c, open)
 	}
@@ -359,17 +414,7 @@ func (g *AccountGroup) Decide(c Command) ([]Event, error) {
 	if g.knows(c.ID) {
 		return nil, nil
 	}
-	events, err := g.decide(c)
-	if err != nil || len(events) == 0 {
-		return nil, err
-	}
-	// A CLOSING group closes itself in the commit that clears the last blocker.
-	next := g.copy()
-	next.Apply(c.Meta(), events)
-	if next.closing() && len(next.Blockers()) == 0 {
-		events = append(events, Closed{})
-	}
-	return events, nil
+	return g.decide(c)
 }
 
 func (g *AccountGroup) open(c Command, p *OpenAccountGroup) ([]Event, error) {
@@ -481,7 +526,7 @@ func (g *AccountGroup) recordCashBalance(p *RecordCashBalance) ([]Event, error) 
 	}
 	e := CashBalanceRecorded{Currency: p.Currency, Balance: p.Balance, PendingSettlement: orZero(p.PendingSettlement), Revision: p.Revision}
 	cash := Cash{Balance: e.Balance, PendingSettlement: e.PendingSettlement}
-	return g.reconcile([]Event{e}, g.ID, CashBalance, cash.left(), cashItem(e.Currency, cash), e.Revision), nil
+	return g.reconcile([]Event{e}, g.ID, CashBalance, cash.left(), cash.item(e.Currency), e.Revision), nil
 }
 
 func (g *AccountGroup) recordFeeCollection(p *RecordFeeCollection) ([]Event, error) {
@@ -489,8 +534,8 @@ func (g *AccountGroup) recordFeeCollection(p *RecordFeeCollection) ([]Event, err
 		return nil, nil
 	}
 	e := FeeCollectionRecorded(*p)
-	item := paymentItem(e.FeeCollectionID, Payment[FeeStatus]{e.Status, e.Amount, e.Currency, e.Revision})
-	return g.reconcile([]Event{e}, g.ID, OutstandingFees, feeOutstanding(e.Status), item, e.Revision), nil
+	now := Payment[FeeStatus]{e.Status, e.Amount, e.Currency, e.Revision}
+	return g.reconcile([]Event{e}, g.ID, OutstandingFees, feeOutstanding(now), now.item(e.FeeCollectionID), e.Revision), nil
 }
 
 func (g *AccountGroup) recordWithdrawal(p *RecordWithdrawal) ([]Event, error) {
@@ -498,8 +543,8 @@ func (g *AccountGroup) recordWithdrawal(p *RecordWithdrawal) ([]Event, error) {
 		return nil, nil
 	}
 	e := WithdrawalRecorded(*p)
-	item := paymentItem(e.WithdrawalID, Payment[WithdrawalStatus]{e.Status, e.Amount, e.Currency, e.Revision})
-	return g.reconcile([]Event{e}, g.ID, OutstandingWithdrawals, withdrawalOutstanding(e.Status), item, e.Revision), nil
+	now := Payment[WithdrawalStatus]{e.Status, e.Amount, e.Currency, e.Revision}
+	return g.reconcile([]Event{e}, g.ID, OutstandingWithdrawals, withdrawalOutstanding(now), now.item(e.WithdrawalID), e.Revision), nil
 }
 
 func (g *AccountGroup) requestClosure(p *RequestAccountGroupClosure) ([]Event, error) {

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -67,36 +68,83 @@ var blockerDetails = map[BlockerCode]string{
 	Locked:                   "the resource is locked: it has to be unlocked",
 }
 
-// blocker builds one blocker from its items; no items, no blocker.
-func blocker(blockers []Blocker, code BlockerCode, standing map[BlockerCode]time.Time, items []Item) []Blocker {
-	if len(items) == 0 {
-		return blockers
+// survey goes through the conditions of an aggregate, in the order of a checklist. Each condition stands once, in the aggregate's
+// own survey: a checklist asks for all that blocks, every commit only for the codes, which takes no list of items.
+type survey struct {
+	standing map[BlockerCode]time.Time
+	// inFull makes the blockers beside the codes.
+	inFull   bool
+	codes    []BlockerCode
+	blockers []Blocker
+}
+
+// most is how many conditions one kind of aggregate has, at most.
+const most = 8
+
+// add a condition that stands, since when it does, and the items of it.
+func (s *survey) add(code BlockerCode, from time.Time, items []Item) {
+	s.codes = append(s.codes, code)
+	if s.inFull {
+		s.blockers = append(s.blockers, Blocker{Code: code, Detail: blockerDetails[code], Since: from, Items: items})
 	}
-	return append(blockers, Blocker{Code: code, Detail: blockerDetails[code], Since: standing[code], Items: items})
 }
 
-// lockedBlocker stands beside the others while the resource is locked and not yet closed.
-func (l *Lifecycle) lockedBlocker(blockers []Blocker) []Blocker {
-	if !l.locked {
-		return blockers
+// among adds a condition when some of a kind of things block; in full with an item for each that does, sorted.
+func among[V any](s *survey, code BlockerCode, all map[string]V, blocks func(V) bool, item func(v V, id string) Item, order func(a, b string) int) {
+	var ids []string
+	for id, v := range all {
+		if !blocks(v) {
+			continue
+		}
+		if !s.inFull {
+			s.add(code, time.Time{}, nil)
+			return
+		}
+		ids = append(ids, id)
 	}
-	return append(blockers, Blocker{Code: Locked, Detail: blockerDetails[Locked], Since: l.standing[Locked], Items: []Item{}})
+	if len(ids) == 0 {
+		return
+	}
+	slices.SortFunc(ids, order)
+	items := make([]Item, len(ids))
+	for i, id := range ids {
+		items[i] = item(all[id], id)
+	}
+	s.add(code, s.standing[code], items)
 }
 
-// stand notes since when each blocker has stood. It ends every commit.
-func (l *Lifecycle) stand(blockers []Blocker, at time.Time) {
-	l.standing, l.changedAt = since(l.standing, blockers, at), at
+// surveyLock: a lock stands beside the others while the resource is not yet closed.
+func (l *Lifecycle) surveyLock(s *survey) {
+	if l.locked {
+		s.add(Locked, l.standing[Locked], []Item{})
+	}
 }
 
-// since is since when each blocker has stood: a new one from at; one that goes is forgotten.
-func since(before map[BlockerCode]time.Time, blockers []Blocker, at time.Time) map[BlockerCode]time.Time {
-	standing := make(map[BlockerCode]time.Time, len(blockers))
-	for _, b := range blockers {
-		from, stood := before[b.Code]
+// lockedBlocker is the lock alone.
+func (l *Lifecycle) lockedBlocker() []Blocker {
+	s := survey{inFull: true}
+	l.surveyLock(&s)
+	return s.blockers
+}
+
+// stand notes since when each condition has stood. It ends every commit.
+func (l *Lifecycle) stand(codes []BlockerCode, at time.Time) {
+	l.standing, l.changedAt = since(l.standing, codes, at), at
+}
+
+// since is since when each condition has stood: a new one from at; one that goes is forgotten. What was given is not changed, and
+// is given back when nothing came and nothing went.
+func since(before map[BlockerCode]time.Time, codes []BlockerCode, at time.Time) map[BlockerCode]time.Time {
+	if before != nil && len(before) == len(codes) && !slices.ContainsFunc(codes, func(code BlockerCode) bool { _, stood := before[code]; return !stood }) {
+		return before
+	}
+	standing := make(map[BlockerCode]time.Time, len(codes))
+	for _, code := range codes {
+		from, stood := before[code]
 		if !stood {
 			from = at
 		}
-		standing[b.Code] = from
+		standing[code] = from
 	}
 	return standing
 }

@@ -101,6 +101,9 @@ func (c Command) Validate() error {
 
 // checkID accepts ids in their stored form only; whoever takes ids in from outside uses ParseID first.
 func checkID(field, id string) error {
+	if _, ok := parseStored(id); ok {
+		return nil
+	}
 	parsed, err := ParseID(id)
 	if err != nil {
 		return invalid(field, "%v", err)

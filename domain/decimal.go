@@ -2,7 +2,6 @@ package domain
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -17,21 +16,29 @@ const (
 	maxDecimals = 27
 )
 
-var decimalForm = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
-
 var errDecimal = errors.New(`must be a decimal as a string, such as "12.50": digits, at most one point, an optional leading -, no exponent; at most 38 digits, 27 of them decimals`)
 
 // Validate says what is wrong with d, or nil.
 func (d Decimal) Validate() error {
-	// The length first: a regular expression need not walk a megabyte of digits.
-	if len(d) > maxDigits+2 || !decimalForm.MatchString(string(d)) {
+	// The length first: nobody need walk a megabyte of digits.
+	if len(d) > maxDigits+2 {
 		return errDecimal
 	}
-	whole, fraction, _ := strings.Cut(strings.TrimPrefix(string(d), "-"), ".")
-	if len(whole)+len(fraction) > maxDigits || len(fraction) > maxDecimals {
+	whole, fraction, point := strings.Cut(strings.TrimPrefix(string(d), "-"), ".")
+	if !allDigits(whole) || point && !allDigits(fraction) || len(whole)+len(fraction) > maxDigits || len(fraction) > maxDecimals {
 		return errDecimal
 	}
 	return nil
+}
+
+// allDigits: one at least, and nothing else.
+func allDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // IsZero tells whether d is zero by value: "0", "0.00" and "-0" are.

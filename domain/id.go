@@ -1,8 +1,8 @@
 package domain
 
 import (
+	"crypto/sha1"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -34,11 +34,54 @@ func ParseID(s string) (string, error) {
 	return id.String(), nil
 }
 
+// parseStored reads a uuid in the form that is stored, and in no other.
+func parseStored(s string) (id uuid.UUID, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return uuid.UUID{}, false
+	}
+	at := 0
+	for i := range id {
+		if at == 8 || at == 13 || at == 18 || at == 23 {
+			at++
+		}
+		high, low := digits[s[at]], digits[s[at+1]]
+		if high|low > 0xf {
+			return uuid.UUID{}, false
+		}
+		id[i] = high<<4 | low
+		at += 2
+	}
+	return id, true
+}
+
+// digits are the values of the lower-case hexadecimal digits; 0xff for what is none.
+var digits = func() (values [256]byte) {
+	for i := range values {
+		values[i] = 0xff
+	}
+	for value, digit := range []byte("0123456789abcdef") {
+		values[digit] = byte(value)
+	}
+	return values
+}()
+
 // namespace is the root of all derived ids. Changing it would let a retry across versions write twice.
 var namespace = uuid.MustParse("5f0c7d0e-3a53-5c1b-9d5e-0c6f6c0b7a11")
 
 // DeriveID makes a stable uuid (version 5, RFC 9562) from a purpose and its parts. What is derived from the
 // same cause has the same id, so doing a thing twice does nothing the second time.
 func DeriveID(purpose string, parts ...string) string {
-	return uuid.NewSHA1(namespace, []byte(purpose+"\x00"+strings.Join(parts, "\x00"))).String()
+	var room [256]byte // enough for most: nothing is allocated but the id
+	name := append(append(append(room[:0], namespace[:]...), purpose...), 0)
+	for i, part := range parts {
+		if i > 0 {
+			name = append(name, 0)
+		}
+		name = append(name, part...)
+	}
+	sum := sha1.Sum(name)
+	id := uuid.UUID(sum[:16])
+	id[6] = id[6]&0x0f | 0x50 // version 5
+	id[8] = id[8]&0x3f | 0x80 // variant RFC 9562
+	return id.String()
 }

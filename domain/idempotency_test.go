@@ -2,6 +2,8 @@ package domain
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -160,5 +162,71 @@ func TestApplyOfNothing(t *testing.T) {
 		before := s.agg.Copy()
 		s.agg.Apply(s.command(&Lock{}).Meta(), nil)
 		require.Equal(t, before, s.agg)
+	}
+}
+
+// TestDecidedStateIsWhatIsStored: the state that a decision leads to is the one that a reload of the log gives, for every event. The
+// stages compare the two after each commit (commit); here is that every event has been through it.
+func TestDecidedStateIsWhatIsStored(t *testing.T) {
+	seen := map[string]bool{}
+	look := func(s *stage) {
+		for _, line := range s.lines {
+			w, _ := readCommit(t, line)
+			for _, e := range w.Events {
+				seen[e.Type] = true
+			}
+		}
+	}
+	for _, kind := range Kinds() {
+		for _, situation := range situations(kind) {
+			for _, make := range commands(kind) {
+				s := situation.make(t)
+				s.try(t, s.command(make(s)))
+				look(s)
+			}
+		}
+	}
+	look(after(activeAccount, holds(basf, "5", 1), liquidate(someLiquidation), orderIs(saleOf(someLiquidation, basf), OrderFilled, 1), holds(basf, "0", 2))(t))
+	require.Equal(t, EventTypes(), slices.Sorted(maps.Keys(seen)))
+}
+
+// TestDecidedStatesDiverge: several decisions on one state may each be gone on from, also where their states share what neither has
+// changed, and the state itself stays as it was.
+func TestDecidedStatesDiverge(t *testing.T) {
+	for _, kind := range Kinds() {
+		for _, situation := range situations(kind) {
+			s := situation.make(t)
+			before, now := s.agg.Copy(), s.clock.tick()
+			var states, alone []Aggregate
+			for _, name := range slices.Sorted(maps.Keys(commands(kind))) {
+				for i := range 2 { // from the state itself, and from a copy that shares nothing
+					c := s.command(commands(kind)[name](s))
+					c.ID, c.Time = DeriveID("test", name), now
+					agg := s.agg
+					if i == 1 {
+						agg = before.Copy()
+					}
+					_, next, err := agg.DecideNext(c)
+					if err != nil || next == nil {
+						continue
+					}
+					// One more on top, in place: a borrowed part is copied first.
+					c.ID = DeriveID("test", name, "again")
+					if more, err := next.Decide(c); err == nil {
+						next.Apply(c.Meta(), more)
+					}
+					if i == 0 {
+						states = append(states, next)
+					} else {
+						alone = append(alone, next.Copy())
+					}
+				}
+			}
+			require.Equal(t, before, s.agg, "%s", situation.name)
+			require.Len(t, states, len(alone))
+			for i := range states {
+				require.Equal(t, alone[i], states[i].Copy(), "%s", situation.name)
+			}
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type Aggregate interface {
 	Client() string
 	// Decide MUST NOT change the aggregate. No events and no error mean "already so". An error is a *Refusal.
 	Decide(Command) ([]Event, error)
+	// DecideNext is Decide with the state that the events lead to: what Apply makes of a copy, for the price of what differs. The
+	// two states share the rest, so from then on the aggregate MUST NOT be changed; next may be. Without events next is nil.
+	DecideNext(Command) (events []Event, next Aggregate, err error)
 	// Apply folds one commit into the state. It changes the aggregate in place.
 	Apply(Meta, []Event)
 	// Copy shares nothing that Apply changes.
@@ -71,7 +75,23 @@ func (l Lifecycle) copyLifecycle() Lifecycle {
 	l.standing = maps.Clone(l.standing)
 	l.reconciliations, l.settled = slices.Clone(l.reconciliations), slices.Clone(l.settled)
 	l.recent, l.recentFacts = slices.Clone(l.recent), slices.Clone(l.recentFacts)
+	l.borrowedMemory = false
 	return l
+}
+
+// forkLifecycle is for a copy that shares with its original what is not changed: an append moves the slice, and does not write into
+// the room behind it.
+func (l *Lifecycle) forkLifecycle() {
+	l.reconciliations, l.settled = slices.Clip(l.reconciliations), slices.Clip(l.settled)
+	l.borrowedMemory = true
+}
+
+// own gives a map that may be changed: one that is borrowed from another state is copied before.
+func own[V any](m *map[string]V, borrowed *bool) map[string]V {
+	if *borrowed {
+		*m, *borrowed = maps.Clone(*m), false
+	}
+	return *m
 }
 
 // evolve folds the events that both aggregates share. isFact tells that the event is a fact, or only follows from what
@@ -89,7 +109,7 @@ func (l *Lifecycle) evolve(m Meta, e Event) (isFact bool) {
 		l.announcedAt, l.reason = &at, e.ClosureReason
 	case ClosingInitiated:
 		l.phase, l.UpdatedAt = StatusClosing, at
-		l.requestedAt, l.requestedBy, l.reason = &at, m.Actor, e.ClosureReason
+		l.requestedAt, l.requestedBy, l.reason = &at, strings.Clone(m.Actor), e.ClosureReason
 	case Closed:
 		l.phase, l.closedAt, l.UpdatedAt = StatusClosed, &at, at
 		return true
@@ -108,7 +128,9 @@ func (l *Lifecycle) evolve(m Meta, e Event) (isFact bool) {
 
 // opened starts the life of the aggregate. An ACTIVE opening is followed by Activated in the same commit.
 func (l *Lifecycle) opened(m Meta) {
-	l.ClientID, l.CreatedAt, l.UpdatedAt, l.phase = m.ClientID, m.Time, m.Time, StatusPendingApproval
+	// A text of its own: that of a commit may be a part of a larger one, which the state would keep.
+	l.ClientID = strings.Clone(m.ClientID)
+	l.CreatedAt, l.UpdatedAt, l.phase = m.Time, m.Time, StatusPendingApproval
 }
 
 // decide answers the commands that both aggregates share; ok is false for any other.
@@ -179,7 +201,7 @@ func (l *Lifecycle) enterClosing(withdrawals *Blocker) (proceed bool, err error)
 		}
 		return true, nil
 	case StatusLocked:
-		return false, &Refusal{Kind: Conflict, Detail: "the status is LOCKED; closing is possible in ACTIVE", Blockers: l.lockedBlocker(nil)}
+		return false, &Refusal{Kind: Conflict, Detail: "the status is LOCKED; closing is possible in ACTIVE", Blockers: l.lockedBlocker()}
 	}
 	return false, l.notIn("closing", StatusActive)
 }

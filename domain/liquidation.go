@@ -110,7 +110,7 @@ func (a *Account) orderOf(l Liquidation, isin string) bool {
 // Evolve
 
 func (a *Account) liquidationRequested(m Meta, e LiquidationRequested) {
-	a.liquidations[e.LiquidationID] = Liquidation{
+	own(&a.liquidations, &a.borrowed.liquidations)[e.LiquidationID] = Liquidation{
 		ID: e.LiquidationID, UserID: e.UserID, Status: LiquidationNew, CreatedAt: m.Time, UpdatedAt: m.Time,
 	}
 }
@@ -118,7 +118,7 @@ func (a *Account) liquidationRequested(m Meta, e LiquidationRequested) {
 func (a *Account) liquidationMoved(m Meta, id string, status LiquidationStatus) {
 	l := a.liquidations[id]
 	l.Status, l.UpdatedAt = status, m.Time
-	a.liquidations[id] = l
+	own(&a.liquidations, &a.borrowed.liquidations)[id] = l
 }
 
 // Decide
@@ -210,6 +210,9 @@ func (a *Account) cancelLiquidation(p *CancelLiquidation) ([]Event, error) {
 // instrument: an order that is filled may be known before the position that it sold, and nobody shall sell that twice. What a
 // growing position leaves behind is for another liquidation.
 func (a *Account) liquidate(events []Event) []Event {
+	if len(a.liquidations) == 0 {
+		return nil
+	}
 	var more []Event
 	if l, ok := a.activeLiquidation(); ok && (a.Status() == StatusActive || a.Status() == StatusClosing) {
 		for _, isin := range a.comesInto(events) {

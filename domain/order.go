@@ -110,12 +110,12 @@ func (o Order) flow() InitiationFlow {
 }
 
 // item shows the quantity that counts: what was asked for, or what came of it.
-func (o Order) item() Item {
+func (o Order) item(id string) Item {
 	quantity := o.Quantity
 	if !o.open() && o.FilledQuantity != "" {
 		quantity = o.FilledQuantity
 	}
-	return Item{ID: o.ID, ISIN: o.ISIN, Status: string(o.Status), Quantity: quantity, Amount: o.CashAmount, Currency: o.Currency}
+	return Item{ID: id, ISIN: o.ISIN, Status: string(o.Status), Quantity: quantity, Amount: o.CashAmount, Currency: o.Currency}
 }
 
 // Order finds an order of the account.
@@ -181,14 +181,14 @@ func (a *Account) inCashSale(isin string) (o Order, ok bool) {
 // Evolve
 
 func (a *Account) orderPlaced(m Meta, e OrderPlaced) {
-	a.orders[e.OrderID] = Order{
+	own(&a.orders, &a.borrowed.orders)[e.OrderID] = Order{
 		ID: e.OrderID, UserID: e.UserID, ISIN: e.ISIN, Side: e.Side, Quantity: e.Quantity, CashAmount: e.CashAmount, Currency: e.Currency,
 		LiquidationID: e.LiquidationID, Status: OrderNew, CreatedAt: m.Time, UpdatedAt: m.Time,
 		positionRevision: a.positions[e.ISIN].Revision,
 	}
 	if l, ok := a.liquidations[e.LiquidationID]; ok {
 		l.OrderIDs = append(slices.Clone(l.OrderIDs), e.OrderID)
-		a.liquidations[e.LiquidationID] = l
+		own(&a.liquidations, &a.borrowed.liquidations)[e.LiquidationID] = l
 	}
 }
 
@@ -198,13 +198,13 @@ func (a *Account) orderRecorded(m Meta, e OrderRecorded) {
 		o.UpdatedAt = m.Time
 	}
 	o.Status, o.FilledQuantity, o.Revision = e.Status, e.FilledQuantity, e.Revision
-	a.orders[e.OrderID] = o
+	own(&a.orders, &a.borrowed.orders)[e.OrderID] = o
 }
 
 func (a *Account) cancellationRequested(e OrderCancellationRequested) {
 	o := a.orders[e.OrderID]
 	o.CancellationRequested = true
-	a.orders[e.OrderID] = o
+	own(&a.orders, &a.borrowed.orders)[e.OrderID] = o
 }
 
 // Decide
@@ -272,7 +272,7 @@ func (a *Account) recordOrder(p *RecordOrder) ([]Event, error) {
 		e.FilledQuantity = orZero(e.FilledQuantity)
 	}
 	o.Status, o.FilledQuantity = e.Status, e.FilledQuantity
-	return a.reconcile([]Event{e}, a.ID, OpenOrders, a.waitsFor(o), o.item(), p.Revision), nil
+	return a.reconcile([]Event{e}, a.ID, OpenOrders, a.waitsFor(o), o.item(o.ID), p.Revision), nil
 }
 
 // cancelOpen asks for the cancellation of open orders that it was not asked for yet.

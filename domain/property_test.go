@@ -12,9 +12,11 @@ func (s *stage) put(t rapid.TB, c Command) []Event {
 	t.Helper()
 	events, _ := s.decide(t, c)
 	if len(events) > 0 {
+		next := s.next.Copy()
 		s.store(t, c, events)
 		s.committed[c.ID] = true
 		s.agg.Apply(c.Meta(), events)
+		require.Equal(t, s.agg, next, "%s: it leads to another state than its events", c.Payload.CommandName())
 	}
 	return events
 }

@@ -72,6 +72,8 @@ type stage struct {
 	shared *[][]byte
 	// opening is how the aggregate was opened.
 	opening Payload
+	// next is the state that the last decision leads to; nil when it has no events.
+	next Aggregate
 	// cause is the id of the commit that made a process manager send what is sent next; "" for none.
 	cause string
 }
@@ -114,9 +116,12 @@ func (s *stage) decide(t rapid.TB, c Command) ([]Event, *Refusal) {
 	before := s.agg.Copy()
 	events, err := s.agg.Decide(c)
 	require.Equal(t, before, s.agg, "%s: Decide changed the aggregate", c.Payload.CommandName())
-	sameEvents, sameErr := s.agg.Decide(c)
+	sameEvents, next, sameErr := s.agg.DecideNext(c)
+	require.Equal(t, before, s.agg, "%s: DecideNext changed the aggregate", c.Payload.CommandName())
+	s.next = next
 	require.Equal(t, events, sameEvents, "%s: the same question has two answers", c.Payload.CommandName())
 	require.Equal(t, err, sameErr, "%s: the same question has two answers", c.Payload.CommandName())
+	require.Equal(t, len(events) > 0, next != nil, "%s: a state without events, or events without one", c.Payload.CommandName())
 	if err == nil {
 		return events, nil
 	}
@@ -130,12 +135,13 @@ func (s *stage) decide(t rapid.TB, c Command) ([]Event, *Refusal) {
 // commit stores and applies, and compares the state with the fold of all that is stored.
 func (s *stage) commit(t rapid.TB, c Command, events []Event) {
 	t.Helper()
-	before, kept := s.replay(t, len(s.lines)), s.agg.Copy()
+	before, kept, next := s.replay(t, len(s.lines)), s.agg.Copy(), s.next.Copy()
 	s.store(t, c, events)
 	s.committed[c.ID] = true
 	s.agg.Apply(c.Meta(), events)
 	require.Equal(t, before, kept, "%s: Apply changed a copy that was taken before", c.Payload.CommandName())
 	require.Equal(t, s.agg, s.replay(t, len(s.lines)), "%s: what is stored does not fold to the state", c.Payload.CommandName())
+	require.Equal(t, s.agg, next, "%s: it leads to another state than what is stored", c.Payload.CommandName())
 }
 
 // again is the rule of idempotency. The one documented refusal: a command may ask for a status that it has itself ended, with

@@ -3,6 +3,8 @@ package domain
 import (
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Status is what clients see of an account or an account group.
@@ -48,7 +50,9 @@ type Lifecycle struct {
 	changedAt time.Time
 	// recent and recentFacts are the ids of the last commands that changed the aggregate, oldest first. They are kept apart,
 	// so that a flood of facts, whose revisions guard them anyway, does not push out the id of a lock.
-	recent, recentFacts []string
+	recent, recentFacts []commandKey
+	// borrowedMemory tells that recent and recentFacts are those of another state, too.
+	borrowedMemory bool
 }
 
 // remembered is how many ids of commands, and how many of facts, an aggregate remembers.
@@ -97,7 +101,8 @@ func (l *Lifecycle) closing() bool { return l.phase == StatusClosing && !l.locke
 
 // knows tells whether a command with this id is among the last that changed the aggregate.
 func (l *Lifecycle) knows(commandID string) bool {
-	return slices.Contains(l.recent, commandID) || slices.Contains(l.recentFacts, commandID)
+	key := keyOf(commandID)
+	return slices.Contains(l.recent, key) || slices.Contains(l.recentFacts, key)
 }
 
 // remember keeps the id of a command that changed the aggregate, and forgets the oldest one beyond the bound.
@@ -106,7 +111,23 @@ func (l *Lifecycle) remember(commandID string, isFact bool) {
 	if isFact {
 		ids = &l.recentFacts
 	}
-	if *ids = append(*ids, commandID); len(*ids) > remembered {
-		*ids = (*ids)[len(*ids)-remembered:]
+	kept := (*ids)[max(0, len(*ids)-remembered+1):]
+	if l.borrowedMemory {
+		*ids = append(make([]commandKey, 0, len(kept)+1), kept...)
+	} else if len(kept) < len(*ids) {
+		*ids = append((*ids)[:0], kept...) // moved to the front: the room stays
 	}
+	*ids = append(*ids, keyOf(commandID))
+}
+
+// commandKey is how an aggregate remembers the id of a command: the 16 bytes of a uuid.
+type commandKey = uuid.UUID
+
+// keyOf: every id of a command that was validated is a uuid in its stored form. What a log has from elsewhere is remembered by a
+// uuid that follows from its text.
+func keyOf(commandID string) commandKey {
+	if key, ok := parseStored(commandID); ok {
+		return key
+	}
+	return uuid.NewSHA1(namespace, []byte(commandID))
 }

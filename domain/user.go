@@ -3,6 +3,7 @@ package domain
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,6 +70,13 @@ type UserGroup struct {
 	TaxStatementMade bool
 }
 
+func (g UserGroup) open() bool { return g.ClosedAt == nil }
+
+// pending tells that nothing but the statement of the group is left to wait for.
+func (g UserGroup) pending() bool { return !g.open() && g.statementPending() }
+
+func (g UserGroup) item(id string) Item { return Item{ID: id} }
+
 func (g UserGroup) statementPending() bool { return g.TaxStatementYear != 0 && !g.TaxStatementMade }
 
 // User is the state of one user.
@@ -80,6 +88,8 @@ type User struct {
 	status   UserStatus // "" before the first group
 	groups   map[string]UserGroup
 	standing map[BlockerCode]time.Time
+	// borrowed tells that groups is that of another state, too: see own.
+	borrowed bool
 }
 
 // NewUser gives a user who is in no group yet.
@@ -104,8 +114,16 @@ func (u *User) Status() UserStatus { return u.status }
 func (u *User) Copy() Aggregate { return u.copy() }
 
 func (u *User) copy() *User {
+	c := u.fork()
+	c.standing = maps.Clone(u.standing)
+	own(&c.groups, &c.borrowed)
+	return c
+}
+
+// fork is a copy that shares with the user whatever nobody changes: the user itself MUST NOT be, from then on.
+func (u *User) fork() *User {
 	c := *u
-	c.groups, c.standing = maps.Clone(u.groups), maps.Clone(u.standing)
+	c.borrowed = true
 	return &c
 }
 
@@ -123,49 +141,71 @@ func (u *User) LinkedAs(groupID string, open *OpenAccountGroup) bool {
 
 // Blockers are what stands against offboarding: the first refuses it, the second delays its end.
 func (u *User) Blockers() []Blocker {
+	s := survey{standing: u.standing, inFull: true}
+	u.survey(&s)
+	return s.blockers
+}
+
+// survey goes through the conditions of the end.
+func (u *User) survey(s *survey) {
 	if u.status == UserOffboarded {
-		return nil
+		return
 	}
-	var open, pending []Item
-	for _, id := range slices.Sorted(maps.Keys(u.groups)) {
-		switch g := u.groups[id]; {
-		case g.ClosedAt == nil:
-			open = append(open, Item{ID: id})
-		case g.statementPending():
-			pending = append(pending, Item{ID: id})
-		}
-	}
-	b := blocker(nil, OpenAccountGroups, u.standing, open)
-	return blocker(b, PendingTaxStatements, u.standing, pending)
+	among(s, OpenAccountGroups, u.groups, UserGroup.open, UserGroup.item, strings.Compare)
+	among(s, PendingTaxStatements, u.groups, UserGroup.pending, UserGroup.item, strings.Compare)
+}
+
+// unmet are the codes of the conditions that are not met, put behind codes.
+func (u *User) unmet(codes []BlockerCode) []BlockerCode {
+	s := survey{codes: codes}
+	u.survey(&s)
+	return s.codes
+}
+
+// done tells that nothing stands against the end.
+func (u *User) done() bool {
+	var room [most]BlockerCode
+	return len(u.unmet(room[:0])) == 0
 }
 
 // Evolve
 
 // Apply folds one commit into the state.
 func (u *User) Apply(m Meta, events []Event) {
+	u.evolveAll(m, events)
+	u.finish(m)
+}
+
+func (u *User) evolveAll(m Meta, events []Event) {
 	for _, e := range events {
 		u.evolve(m, e)
 	}
-	u.standing = since(u.standing, u.Blockers(), m.Time)
+}
+
+// finish a commit whose events are folded.
+func (u *User) finish(m Meta) {
+	var room [most]BlockerCode
+	u.standing = since(u.standing, u.unmet(room[:0]), m.Time)
 }
 
 func (u *User) evolve(m Meta, e Event) {
 	switch e := e.(type) {
 	case GroupLinked:
 		if !u.Exists() {
-			u.ClientID, u.CreatedAt, u.UpdatedAt, u.status = m.ClientID, m.Time, m.Time, UserActive
+			u.ClientID = strings.Clone(m.ClientID) // that of a commit may be a part of a larger text
+			u.CreatedAt, u.UpdatedAt, u.status = m.Time, m.Time, UserActive
 		}
-		u.groups[e.AccountGroupID] = UserGroup{Opening: e}
+		own(&u.groups, &u.borrowed)[e.AccountGroupID] = UserGroup{Opening: e}
 	case GroupLinkWithdrawn:
-		delete(u.groups, e.AccountGroupID)
+		delete(own(&u.groups, &u.borrowed), e.AccountGroupID)
 	case GroupClosureRecorded:
 		g := u.groups[e.AccountGroupID]
 		g.ClosedAt, g.TaxStatementYear = &e.ClosedAt, e.TaxStatementYear
-		u.groups[e.AccountGroupID] = g
+		own(&u.groups, &u.borrowed)[e.AccountGroupID] = g
 	case TaxStatementRecorded:
 		g := u.groups[e.AccountGroupID]
 		g.TaxStatementMade = true
-		u.groups[e.AccountGroupID] = g
+		own(&u.groups, &u.borrowed)[e.AccountGroupID] = g
 	case OffboardingInitiated:
 		u.status, u.UpdatedAt = UserOffboarding, m.Time
 	case Offboarded:
@@ -231,23 +271,36 @@ func (p RecordTaxStatement) Validate() error { return checkID("account_group_id"
 
 // Decide answers a command. It does not change the user.
 func (u *User) Decide(c Command) ([]Event, error) {
+	events, _, err := u.DecideNext(c)
+	return events, err
+}
+
+// DecideNext is Decide with the state that the events lead to.
+func (u *User) DecideNext(c Command) ([]Event, Aggregate, error) {
+	events, err := u.answer(c)
+	if err != nil || len(events) == 0 {
+		return nil, nil, err
+	}
+	m, next := c.Meta(), u.fork()
+	next.evolveAll(m, events)
+	// An OFFBOARDING user is OFFBOARDED in the commit that clears the last blocker.
+	if next.status == UserOffboarding && next.done() {
+		next.evolve(m, Offboarded{})
+		events = append(events, Offboarded{})
+	}
+	next.finish(m)
+	return events, next, nil
+}
+
+// answer is what the command itself asks for.
+func (u *User) answer(c Command) ([]Event, error) {
 	if link, ok := c.Payload.(*LinkGroup); ok {
 		return u.link(c, link)
 	}
 	if !u.Exists() || u.ClientID != c.ClientID {
 		return nil, Missing(KindUser, u.ID)
 	}
-	events, err := u.decide(c.Payload)
-	if err != nil || len(events) == 0 {
-		return nil, err
-	}
-	// An OFFBOARDING user is OFFBOARDED in the commit that clears the last blocker.
-	next := u.copy()
-	next.Apply(c.Meta(), events)
-	if next.status == UserOffboarding && len(next.Blockers()) == 0 {
-		events = append(events, Offboarded{})
-	}
-	return events, nil
+	return u.decide(c.Payload)
 }
 
 func (u *User) link(c Command, p *LinkGroup) ([]Event, error) {

@@ -52,22 +52,27 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	}
 	rec := Recorded{Commit: c, Hash: HashOf(body), Size: len(body)}
 
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
+	// 1. Publish under the guard: mostly that settles it. 2. Unless it does, look into
+	// the log for our own commit, and for others that took its place. 3. Again, until it
+	// is settled or the time is up.
+	deadline := time.Now().Add(l.cfg.AppendTimeout)
+	p := newPublication(rec, body, head)
+	done, v, err := l.publish(ctx, deadline, p)
+	if v == stored || v == refused {
+		return done, err
+	}
+	return l.insist(ctx, deadline, p, v, err)
+}
+
+// insist goes on with an append that was tried once, which did not settle it: v and err
+// are what came of the try.
+func (l *Log) insist(ctx context.Context, deadline time.Time, p *publication, v verdict, err error) (Recorded, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	// 1. Publish under the guard. 2. Unless the answer settles it, look into the
-	// log for our own commit, and for others that took its place. 3. Again, until
-	// it is settled or the time is up.
-	behind := &search{id: c.ID, subject: LogSubject(c.Aggregate, c.AggregateID), head: head.Sequence}
+	behind := &search{id: p.rec.ID, subject: p.subject, head: p.head.Sequence}
 	wait := retry.NewBackoff(5*time.Millisecond, 250*time.Millisecond)
 	var odd error // what was found, and does not settle it
 	for {
-		done, v, err := l.publish(ctx, &publication{rec: rec, body: body, head: head, answer: make(chan answer, 1)})
-		switch v {
-		case stored:
-			return done, nil
-		case refused:
-			return Recorded{}, err
-		}
 		found, settled, lookErr := l.settle(ctx, behind)
 		if settled {
 			return found, lookErr
@@ -75,50 +80,64 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 		// The guard refused the commit and yet nobody else's is there: one is on
 		// its way into a replicated stream. Or nobody answers at all.
 		if v == conflicted && lookErr == nil {
-			odd = fmt.Errorf("nothing stands behind the head at sequence %d, and yet it is refused: is it of another log?", head.Sequence)
+			odd = fmt.Errorf("nothing stands behind the head at sequence %d, and yet it is refused: is it of another log?", p.head.Sequence)
 		}
 		if waitErr := wait.Wait(ctx); waitErr != nil {
 			return Recorded{}, fmt.Errorf("%w: append %s to %s: %w",
 				ErrUnavailable, behind.id, behind.subject, errors.Join(odd, err, lookErr, waitErr))
+		}
+		var done Recorded
+		p = newPublication(p.rec, p.body, p.head) // the one before may still be in a batch
+		if done, v, err = l.publish(ctx, deadline, p); v == stored || v == refused {
+			return done, err
 		}
 	}
 }
 
 // publish tries once, in company where that pays, and judges the answer. When it is
 // stored, the commit as it stands in the log is returned.
-func (l *Log) publish(ctx context.Context, p *publication) (Recorded, verdict, error) {
-	if l.group.join(p) {
-		select {
-		case a := <-p.answer:
-			if !a.alone {
-				return a.rec, a.verdict, a.err
-			}
-		case <-ctx.Done():
-			// It may be in a batch on its way.
-			l.group.leave(p)
-			return Recorded{}, unknown, ctx.Err()
-		}
+func (l *Log) publish(ctx context.Context, deadline time.Time, p *publication) (Recorded, verdict, error) {
+	if !l.group.join(p) {
+		return l.publishAlone(ctx, deadline, p)
 	}
-	return l.publishAlone(ctx, p)
+	waiting, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	select {
+	case a := <-p.answer:
+		switch {
+		case a.alone:
+			return l.publishAlone(ctx, deadline, p)
+		case a.verdict == stored:
+			return p.recorded(a.sequence), stored, nil
+		}
+		return Recorded{}, a.verdict, a.err
+	case <-waiting.Done():
+		// It may be in a batch on its way.
+		l.group.leave(p)
+		return Recorded{}, unknown, waiting.Err()
+	}
 }
 
 // publishAlone is publish by a message of its own.
-func (l *Log) publishAlone(ctx context.Context, p *publication) (Recorded, verdict, error) {
+func (l *Log) publishAlone(ctx context.Context, deadline time.Time, p *publication) (Recorded, verdict, error) {
 	begin := time.Now()
-	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
+	end := begin.Add(l.attemptTimeout())
+	if end.After(deadline) {
+		end = deadline
+	}
+	try, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	ack, err := l.js.PublishMsg(try, p.message(),
-		jetstream.WithRetryAttempts(0)) // Append retries by itself, and looks in between
+	ack, err := l.request(try, p.message()) // once: Append retries by itself, and looks in between
 	l.group.published(begin, err == nil)
-	if err == nil && ack.Duplicate {
-		return l.duplicate(ctx, p.rec, ack.Sequence)
+	if err == nil && ack.duplicate {
+		return l.duplicate(ctx, deadline, p.rec, ack.sequence)
 	}
 	if err == nil {
-		return p.recorded(ack.Sequence), stored, nil
+		return p.recorded(ack.sequence), stored, nil
 	}
 	v, err := judge(err, len(p.body), l.nc.MaxPayload())
 	if v == refused {
-		err = fmt.Errorf("append %s to %s: %w", p.rec.ID, p.subject(), err)
+		err = fmt.Errorf("append %s to %s: %w", p.rec.ID, p.subject, err)
 	}
 	return Recorded{}, v, err
 }
@@ -152,10 +171,12 @@ func judge(err error, size int, limit int64) (verdict, error) {
 // duplicate: the guard let the commit pass, but its id is in the log already. The
 // server did not store it again, and told where the first one stands. So the
 // caller's head is that commit, or a later one: it was decided twice.
-func (l *Log) duplicate(ctx context.Context, rec Recorded, seq uint64) (Recorded, verdict, error) {
+func (l *Log) duplicate(ctx context.Context, deadline time.Time, rec Recorded, seq uint64) (Recorded, verdict, error) {
 	subject := LogSubject(rec.Aggregate, rec.AggregateID)
-	try, cancel := context.WithTimeout(ctx, l.attemptTimeout())
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	try, cancelTry := context.WithTimeout(ctx, l.attemptTimeout())
+	defer cancelTry()
 	first, err := l.leaderNext(try, subject, seq)
 	if err != nil {
 		return Recorded{}, unknown, err

@@ -7,6 +7,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,17 @@ type Recorded struct {
 // byte as stored.
 func HashOf(body []byte) string {
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
+}
+
+// hasHash tells whether HashOf the body is the hash, without making a text of it.
+func hasHash(body []byte, hash string) bool {
+	sum := sha256.Sum256(body)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:]) == hash
 }
 
 // wireCommit is the stored shape. The order of the fields is the order of the
@@ -99,27 +110,38 @@ func (c Commit) encode() (Commit, []byte, error) {
 	if err := c.check(); err != nil {
 		return Commit{}, nil, malformed(err)
 	}
-	events := make([]wireEvent, len(c.Events))
-	for i, e := range c.Events {
-		events[i] = wireEvent{Type: &e.Type, Version: &e.Version, Data: jsontext.Value(e.Data)}
+	if stored, body, ok := c.encodeCanonical(); ok {
+		return stored, body, nil
 	}
-	at := c.Time.Format(time.RFC3339Nano)
-	body, err := json.Marshal(wireCommit{
-		ID: &c.ID, Aggregate: &c.Aggregate, AggregateID: &c.AggregateID, ClientID: &c.ClientID, Version: &c.Version,
-		Command: &c.Command, CommandID: &c.CommandID, Actor: &c.Actor,
-		RequestID: &c.RequestID, CorrelationID: &c.CorrelationID, CausationID: &c.CausationID,
-		Time: &at, Events: &events, PrevHash: &c.PrevHash,
-	})
+	body, err := c.marshal()
 	if err != nil {
 		return Commit{}, nil, malformed(err)
 	}
 	return c, body, nil
 }
 
+// marshal writes a commit that is normalised. It says where a text is no UTF-8.
+func (c Commit) marshal() ([]byte, error) {
+	events := make([]wireEvent, len(c.Events))
+	for i, e := range c.Events {
+		events[i] = wireEvent{Type: &e.Type, Version: &e.Version, Data: jsontext.Value(e.Data)}
+	}
+	at := c.Time.Format(time.RFC3339Nano)
+	return json.Marshal(wireCommit{
+		ID: &c.ID, Aggregate: &c.Aggregate, AggregateID: &c.AggregateID, ClientID: &c.ClientID, Version: &c.Version,
+		Command: &c.Command, CommandID: &c.CommandID, Actor: &c.Actor,
+		RequestID: &c.RequestID, CorrelationID: &c.CorrelationID, CausationID: &c.CausationID,
+		Time: &at, Events: &events, PrevHash: &c.PrevHash,
+	})
+}
+
 // normalise brings time and data into the one form in which they are stored.
 // It copies what it changes: the caller's events stay as they are.
 func (c Commit) normalise() (Commit, error) {
 	c.Time = c.Time.Round(0).UTC()
+	if !slices.ContainsFunc(c.Events, func(e Event) bool { return !canonicalObject(e.Data) }) {
+		return c, nil
+	}
 	events := make([]Event, len(c.Events))
 	for i, e := range c.Events {
 		data := jsontext.Value(bytes.Clone(e.Data))
@@ -140,7 +162,17 @@ func (c Commit) normalise() (Commit, error) {
 // DecodeCommit reads a body of the log. It is strict: an unknown, missing or
 // repeated member, a wrong type, bytes after the commit and bad UTF-8 are errors
 // that name the place (ErrMalformedCommit).
+//
+// The texts of the commit may share one piece of memory, as large as the body: who
+// keeps one of them for long keeps a clone.
 func DecodeCommit(body []byte) (Commit, error) {
+	if c, ok := decodeCanonical(body); ok {
+		return c, nil
+	}
+	return decodeStrictly(body)
+}
+
+func decodeStrictly(body []byte) (Commit, error) {
 	var w wireCommit
 	if err := json.Unmarshal(body, &w, json.RejectUnknownMembers(true)); err != nil {
 		return Commit{}, malformed(plain(err))
@@ -148,19 +180,15 @@ func DecodeCommit(body []byte) (Commit, error) {
 	if missing := w.missing(); len(missing) > 0 {
 		return Commit{}, malformed(fmt.Errorf("missing or null: %s", strings.Join(missing, ", ")))
 	}
-	at, err := time.Parse(time.RFC3339Nano, *w.Time)
+	at, err := parseTime(*w.Time)
 	if err != nil {
-		return Commit{}, malformed(fmt.Errorf("time: %q is not RFC 3339", *w.Time))
-	}
-	// time.Parse takes more than one spelling of the same instant; the log knows one.
-	if at.UTC().Format(time.RFC3339Nano) != *w.Time {
-		return Commit{}, malformed(fmt.Errorf("time: %q is not in UTC in its shortest form", *w.Time))
+		return Commit{}, malformed(err)
 	}
 	c := Commit{
 		ID: *w.ID, Aggregate: *w.Aggregate, AggregateID: *w.AggregateID, ClientID: *w.ClientID, Version: *w.Version,
 		Command: *w.Command, CommandID: *w.CommandID, Actor: *w.Actor,
 		RequestID: *w.RequestID, CorrelationID: *w.CorrelationID, CausationID: *w.CausationID,
-		Time: at.UTC(), PrevHash: *w.PrevHash, Events: make([]Event, len(*w.Events)),
+		Time: at, PrevHash: *w.PrevHash, Events: make([]Event, len(*w.Events)),
 	}
 	for i, e := range *w.Events {
 		c.Events[i] = Event{Type: *e.Type, Version: *e.Version, Data: stdjson.RawMessage(e.Data)}
@@ -243,7 +271,7 @@ func isHash(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
+		if s[i]-'0' > 9 && s[i]-'a' > 5 { // bytes wrap around
 			return false
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // The feed keeps what follows on each other, and forgets what is taken already;
 // what it cannot keep shows in known.
 func TestFeed(t *testing.T) {
-	f := newFeed()
+	f := newFeed(feedLimit)
 	take := func(next uint64, limit int) (seqs []uint64) {
 		run, _ := f.take(next, limit)
 		for _, d := range run {

@@ -10,9 +10,11 @@ import (
 
 const (
 	// feedLimit and feedBytes bound what waits to be handled. What does not fit is
-	// read from the log when its turn comes.
-	feedLimit = 1024
-	feedBytes = 16 << 20
+	// read from the log when its turn comes. Of a durable follower less waits: what it
+	// has not handled within redeliverAfter comes again.
+	feedLimit        = 4096
+	feedLimitDurable = 1024
+	feedBytes        = 16 << 20
 )
 
 // delivered is a message as the consumer delivered it. It is decoded when its
@@ -27,6 +29,8 @@ type delivered struct {
 // feed holds what was delivered and not yet taken, in ascending order, and the
 // highest sequence that the log is known to have.
 type feed struct {
+	limit int
+
 	mu    sync.Mutex
 	queue []delivered
 	bytes int
@@ -36,8 +40,8 @@ type feed struct {
 	taken chan struct{} // one token: there may be room
 }
 
-func newFeed() *feed {
-	return &feed{grown: make(chan struct{}, 1), taken: make(chan struct{}, 1)}
+func newFeed(limit int) *feed {
+	return &feed{limit: limit, grown: make(chan struct{}, 1), taken: make(chan struct{}, 1)}
 }
 
 // announce that the log has this sequence.
@@ -52,7 +56,7 @@ func (f *feed) announce(seq uint64) {
 func (f *feed) offer(d delivered) {
 	f.mu.Lock()
 	f.known = max(f.known, d.seq)
-	if len(f.queue) < feedLimit && f.bytes < feedBytes &&
+	if len(f.queue) < f.limit && f.bytes < feedBytes &&
 		(len(f.queue) == 0 || f.queue[len(f.queue)-1].seq < d.seq) {
 		f.queue = append(f.queue, d)
 		f.bytes += len(d.body)
@@ -70,6 +74,7 @@ func (f *feed) take(next uint64, limit int) (run []delivered, known uint64) {
 	for len(f.queue) > 0 && f.queue[0].seq < next {
 		f.drop()
 	}
+	run = make([]delivered, 0, min(limit, len(f.queue)))
 	for len(f.queue) > 0 && len(run) < limit && f.queue[0].seq == next+uint64(len(run)) {
 		run = append(run, f.drop())
 	}
@@ -91,7 +96,7 @@ func (f *feed) waitRoom(ctx context.Context, within time.Duration) int {
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
-		room := feedLimit - len(f.queue)
+		room := f.limit - len(f.queue)
 		if f.bytes >= feedBytes {
 			room = 0
 		}

@@ -26,8 +26,10 @@ const (
 	// pin, so it has to be well below pinTTL.
 	pullFor = time.Second
 
-	// pullBatch is the most commits of one request.
-	pullBatch = 256
+	// pullBatch is the most commits of one request: a quarter of what may wait, so that
+	// there is something to handle while more is on its way.
+	pullBatch        = feedLimit / 4
+	pullBatchDurable = feedLimitDurable / 4
 
 	// ackEvery bounds how often progress is stored; more often would cost the
 	// server a write of the consumer's state each time.
@@ -57,7 +59,7 @@ func (f *Follower) consumerConfig(next uint64) jetstream.ConsumerConfig {
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckAllPolicy,
 		AckWait:        redeliverAfter,
-		MaxAckPending:  2*window + feedLimit,
+		MaxAckPending:  2*window + feedLimitDurable,
 		PriorityPolicy: jetstream.PriorityPolicyPinned,
 		PriorityGroups: []string{pinGroup},
 		PinnedTTL:      pinTTL,
@@ -108,7 +110,11 @@ func (p *puller) durable() bool { return p.f.cfg.Name != "" }
 
 // pull makes one request and feeds what comes. It reports whether anything came.
 func (p *puller) pull() (bool, error) {
-	room := pullBatch
+	most := pullBatch
+	if p.durable() {
+		most = pullBatchDurable
+	}
+	room := most
 	if p.term != nil {
 		room = p.term.feed.waitRoom(p.f.stopping, pullFor)
 	}
@@ -117,7 +123,7 @@ func (p *puller) pull() (bool, error) {
 	}
 	// Even without room the pin has to be renewed. The one message that may come is
 	// not kept, and is read from the log later.
-	room = max(1, min(room, pullBatch))
+	room = max(1, min(room, most))
 	ctx, cancel := context.WithTimeout(p.f.stopping, pullFor)
 	defer cancel()
 	opts := []jetstream.FetchOpt{jetstream.FetchContext(ctx)}

@@ -30,9 +30,13 @@ type term struct {
 
 // newTerm begins a term.
 func newTerm(f *Follower, consumer jetstream.Consumer, takeover bool) *term {
+	limit := feedLimit
+	if consumer != nil {
+		limit = feedLimitDurable
+	}
 	t := &term{
 		f: f, consumer: consumer, takeover: takeover,
-		feed: newFeed(), receipts: newReceipts(), done: make(chan struct{}),
+		feed: newFeed(limit), receipts: newReceipts(), done: make(chan struct{}),
 	}
 	t.taking, t.stop = context.WithCancel(f.stopping)
 	t.work, t.cancel = context.WithCancel(f.working)

@@ -35,9 +35,10 @@ const (
 // publication is one try to append.
 type publication struct {
 	rec      Recorded
+	subject  string
 	body     []byte
 	head     Head
-	answer   chan answer // with room for one
+	answer   chan answer // with room for one; made when it waits
 	refusals int         // batches that were refused with it
 	state    state       // guarded by the group
 }
@@ -55,21 +56,25 @@ const (
 
 // answer to one that waited. Alone: it has to publish itself.
 type answer struct {
-	rec     Recorded
-	verdict verdict
-	err     error
-	alone   bool
+	verdict  verdict
+	sequence uint64 // where it is stored
+	err      error
+	alone    bool
 }
 
-func (p *publication) subject() string { return LogSubject(p.rec.Aggregate, p.rec.AggregateID) }
+func newPublication(rec Recorded, body []byte, head Head) *publication {
+	return &publication{rec: rec, subject: LogSubject(rec.Aggregate, rec.AggregateID), body: body, head: head}
+}
 
 // message makes the message; each try has one of its own, since clients write into it.
 func (p *publication) message() *nats.Msg {
-	return &nats.Msg{Subject: p.subject(), Data: p.body, Header: nats.Header{
-		HeaderHash:                          {p.rec.Hash},
-		jetstream.MsgIDHeader:               {p.rec.ID},
-		jetstream.ExpectedStreamHeader:      {StreamLog},
-		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(p.head.Sequence, 10)},
+	// One array for the lists of all four, each of which has its one value.
+	values := [...]string{p.rec.Hash, p.rec.ID, StreamLog, strconv.FormatUint(p.head.Sequence, 10)}
+	return &nats.Msg{Subject: p.subject, Data: p.body, Header: nats.Header{
+		HeaderHash:                          values[0:1:1],
+		jetstream.MsgIDHeader:               values[1:2:2],
+		jetstream.ExpectedStreamHeader:      values[2:3:3],
+		jetstream.ExpectedLastSubjSeqHeader: values[3:4:4],
 	}}
 }
 
@@ -154,7 +159,7 @@ func (g *group) join(p *publication) (waits bool) {
 		g.out++
 		return false
 	}
-	p.state = queued
+	p.state, p.answer = queued, make(chan answer, 1)
 	g.queue = append(g.queue, p)
 	g.work()
 	return true
@@ -314,7 +319,7 @@ func split(queue []*publication) (batch, rest []*publication) {
 	subjects := make(map[string]bool, min(len(queue), batchMessages))
 	for _, p := range queue {
 		full := len(batch) == batchMessages || size+len(p.body) > batchBytes
-		if full || subjects[p.subject()] {
+		if full || subjects[p.subject] {
 			rest = append(rest, p)
 			// Once full, nobody overtakes.
 			if full {
@@ -322,7 +327,7 @@ func split(queue []*publication) (batch, rest []*publication) {
 			}
 			continue
 		}
-		subjects[p.subject()] = true
+		subjects[p.subject] = true
 		batch, size = append(batch, p), size+len(p.body)
 	}
 	return batch, rest

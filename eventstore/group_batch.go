@@ -12,7 +12,7 @@ import (
 func (l *Log) fits(p *publication) bool {
 	// The headers hold the id of the commit, the hash, and some numbers.
 	const headers = 1 << 10
-	size := len(p.body) + len(p.rec.ID) + len(p.subject()) + headers
+	size := len(p.body) + len(p.rec.ID) + len(p.subject) + headers
 	return len(p.body) <= companyBytes && int64(size) <= l.nc.MaxPayload()
 }
 
@@ -33,7 +33,7 @@ func (l *Log) publishBatch(batch []*publication) batchResult {
 		// A batch takes sequences without a gap; the answer has its last one.
 		first := ack.Sequence - uint64(len(batch)) + 1
 		for i, p := range batch {
-			p.answer <- answer{rec: p.recorded(first + uint64(i)), verdict: stored}
+			p.answer <- answer{verdict: stored, sequence: first + uint64(i)}
 		}
 		return batchResult{stored: len(batch)}
 	}
@@ -61,14 +61,14 @@ func (l *Log) publishBatch(batch []*publication) batchResult {
 func (l *Log) withoutRefused(ctx context.Context, batch []*publication, why error) (others []*publication) {
 	subjects := make([]string, len(batch))
 	for i, p := range batch {
-		subjects[i] = p.subject()
+		subjects[i] = p.subject
 	}
 	last, err := l.lastSequences(ctx, subjects)
 	if err != nil {
 		return batch // they go alone in the end
 	}
 	for _, p := range batch {
-		if last[p.subject()] == p.head.Sequence {
+		if last[p.subject] == p.head.Sequence {
 			others = append(others, p)
 			continue
 		}

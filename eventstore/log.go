@@ -54,6 +54,7 @@ type Log struct {
 	// replicas that the stream has; cfg asks for so many at least.
 	replicas int
 	group    *group
+	inboxes  inboxes
 }
 
 // Open creates the stream CLOSURE_LOG, or checks the one that exists. Settings

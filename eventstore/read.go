@@ -54,7 +54,11 @@ func (l *Log) Load(ctx context.Context, aggregate, id string, after uint64) ([]R
 		if err != nil {
 			return nil, l.readError("load "+subject, err)
 		}
-		out = append(out, batch...)
+		if out == nil {
+			out = batch // mostly that is all
+		} else {
+			out = append(out, batch...)
+		}
 		if pending == 0 || len(batch) == 0 {
 			break
 		}
@@ -152,7 +156,8 @@ func literal(aggregate, id string) (string, error) {
 // checkChain: each commit follows on the one before it. Only from the beginning
 // of an aggregate on can the first one be checked too.
 func checkChain(commits []Recorded, after uint64) error {
-	for i, c := range commits {
+	for i := range commits {
+		c := &commits[i]
 		version, hash := 0, ""
 		switch {
 		case i > 0:
@@ -174,6 +179,10 @@ func checkChain(commits []Recorded, after uint64) error {
 func (l *Log) direct(ctx context.Context, req getRequest) (batch []Recorded, pending uint64, err error) {
 	pending, err = l.answers(ctx, req, func(msg *nats.Msg, seq uint64) error {
 		rec, err := decodeStored(msg.Header.Get(jetstream.SubjectHeader), seq, msg.Header, msg.Data)
+		if err == nil && batch == nil {
+			// Each answer tells how many follow it in the log.
+			batch = make([]Recorded, 0, 1+min(number(msg, headerPending), uint64(req.Batch)))
+		}
 		if err == nil {
 			batch = append(batch, rec)
 		}
@@ -202,13 +211,13 @@ func (l *Log) answers(ctx context.Context, req getRequest, each func(*nats.Msg, 
 	if err != nil {
 		return 0, err
 	}
-	inbox := l.nc.NewInbox()
-	sub, err := l.nc.SubscribeSync(inbox)
+	sub, err := l.inboxes.take(l.nc)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection is gone: so is the subscription
-	if err := l.nc.PublishRequest(directGetSubject, inbox, body); err != nil {
+	ended := false
+	defer func() { l.inboxes.giveBack(sub, ended) }()
+	if err := l.nc.PublishRequest(directGetSubject, sub.Subject, body); err != nil {
 		return 0, err
 	}
 	var last uint64
@@ -218,6 +227,7 @@ func (l *Log) answers(ctx context.Context, req getRequest, each func(*nats.Msg, 
 			return 0, err
 		}
 		if msg.Header.Get(headerStatus) != "" {
+			ended = true
 			return endOfBatch(msg, last)
 		}
 		// Answers are plain messages, and a lost connection loses some: each one
@@ -234,6 +244,9 @@ func (l *Log) answers(ctx context.Context, req getRequest, each func(*nats.Msg, 
 
 // nextAnswer waits for one answer; each may take the whole read timeout.
 func (l *Log) nextAnswer(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
+	if waiting, _, err := sub.Pending(); err == nil && waiting > 0 {
+		return sub.NextMsgWithContext(ctx) // it is there: no time has to be taken
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.ReadTimeout)
 	defer cancel()
 	return sub.NextMsgWithContext(ctx)
@@ -318,13 +331,13 @@ func decodeStored(subject string, seq uint64, header nats.Header, body []byte) (
 	if err != nil {
 		return Recorded{}, fmt.Errorf("%s at sequence %d: %w", subject, seq, err)
 	}
-	hash := HashOf(body)
-	if stated := header.Get(HeaderHash); stated != hash {
+	stated := header.Get(HeaderHash)
+	if !hasHash(body, stated) {
 		return Recorded{}, fmt.Errorf("%w: %s at sequence %d: the body has the hash %s, its header %s says %q",
-			ErrBrokenChain, subject, seq, hash, HeaderHash, stated)
+			ErrBrokenChain, subject, seq, HashOf(body), HeaderHash, stated)
 	}
-	if own := LogSubject(c.Aggregate, c.AggregateID); own != subject {
-		return Recorded{}, fmt.Errorf("%w: %s at sequence %d holds a commit of %s", ErrBrokenChain, subject, seq, own)
+	if !isLogSubject(subject, c.Aggregate, c.AggregateID) {
+		return Recorded{}, fmt.Errorf("%w: %s at sequence %d holds a commit of %s", ErrBrokenChain, subject, seq, LogSubject(c.Aggregate, c.AggregateID))
 	}
-	return Recorded{Commit: c, Sequence: seq, Hash: hash, Size: len(body)}, nil
+	return Recorded{Commit: c, Sequence: seq, Hash: stated, Size: len(body)}, nil
 }

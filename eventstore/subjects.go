@@ -52,6 +52,15 @@ func LogSubject(aggregate, id string) string {
 	return prefixLog + aggregate + "." + id
 }
 
+// isLogSubject tells whether a subject is LogSubject of an aggregate, without making a text of it.
+func isLogSubject(s, aggregate, id string) bool {
+	rest, ok := strings.CutPrefix(s, prefixLog)
+	if !ok || len(rest) != len(aggregate)+1+len(id) {
+		return false
+	}
+	return rest[:len(aggregate)] == aggregate && rest[len(aggregate)] == '.' && rest[len(aggregate)+1:] == id
+}
+
 // ParseLogSubject splits a subject of the log.
 func ParseLogSubject(s string) (aggregate, id string, ok bool) {
 	t, ok := tokens(s, prefixLog, 2)

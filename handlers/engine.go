@@ -3,11 +3,13 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -182,7 +184,7 @@ func (e *Engine) attempt(ctx context.Context, c domain.Command, prepare prepare,
 			return done{}, err
 		}
 	}
-	events, err := state.Decide(c)
+	events, next, err := state.DecideNext(c)
 	if err != nil {
 		return done{}, err
 	}
@@ -198,9 +200,11 @@ func (e *Engine) attempt(ctx context.Context, c domain.Command, prepare prepare,
 		return done{}, err
 	}
 	// What stands in the log counts: when this append was a retry, it may have another time than the command has now.
-	next := state.Copy()
-	if err := replay.Apply(next, []eventstore.Recorded{recorded}); err != nil {
-		return done{}, err
+	if !saysTheSame(recorded.Commit, commit) {
+		next = state.Copy()
+		if err := replay.Apply(next, []eventstore.Recorded{recorded}); err != nil {
+			return done{}, err
+		}
 	}
 	e.cache.put(c.Target, entry{next, recorded.Head()})
 	return done{Outcome{Accepted, recorded.Sequence}, next}, nil
@@ -220,6 +224,15 @@ func commitOf(c domain.Command, head eventstore.Head, events []domain.Event) (ev
 		RequestID: c.RequestID, CorrelationID: c.CorrelationID, CausationID: c.CausationID,
 		Time: c.Time, Events: raw,
 	}, nil
+}
+
+// saysTheSame tells whether the commit that was stored is the one that was decided, in all that a state follows from.
+func saysTheSame(stored, decided eventstore.Commit) bool {
+	return stored.ID == decided.ID && stored.ClientID == decided.ClientID && stored.Command == decided.Command &&
+		stored.CommandID == decided.CommandID && stored.Actor == decided.Actor && stored.Time.Equal(decided.Time) &&
+		slices.EqualFunc(stored.Events, decided.Events, func(a, b eventstore.Event) bool {
+			return a.Type == b.Type && a.Version == b.Version && bytes.Equal(a.Data, b.Data)
+		})
 }
 
 // load reads a resource for a client. Another client's is not found, and so is one that does not exist. What was just

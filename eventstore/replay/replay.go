@@ -50,12 +50,13 @@ func Encode(kind domain.Kind, events []domain.Event) ([]eventstore.Event, error)
 
 // Apply folds commits of one aggregate into its state, in place.
 func Apply(a domain.Aggregate, commits []eventstore.Recorded) error {
-	for _, c := range commits {
-		events, err := Events(c.Commit)
+	for i := range commits {
+		c := &commits[i].Commit
+		events, err := Events(*c)
 		if err != nil {
 			return err
 		}
-		a.Apply(Meta(c.Commit), events)
+		a.Apply(Meta(*c), events)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"strings"
 
 	"closure/domain"
 	"closure/eventstore"
@@ -57,6 +58,8 @@ func (t *Tracker) After(ctx context.Context, c eventstore.Recorded) (domain.Aggr
 
 // load folds what the aggregate was right before the commit.
 func (t *Tracker) load(ctx context.Context, ref domain.Ref, c eventstore.Recorded) (*tracked, error) {
+	// The id of a commit may be a part of a larger text, which the state would keep.
+	ref = domain.Ref{Kind: ref.Kind, ID: strings.Clone(ref.ID)}
 	known := &tracked{ref: ref, state: domain.New(ref)}
 	if c.Version > 1 {
 		commits, err := t.log.Load(ctx, c.Aggregate, c.AggregateID, 0)
