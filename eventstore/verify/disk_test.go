@@ -45,7 +45,7 @@ func TestDamagedFiles(t *testing.T) {
 			require.NoError(t, err)
 			js, err := jetstream.New(embeddedtest.Connect(t, server))
 			require.NoError(t, err)
-			_, err = js.CreateStream(testContext(t), jetstream.StreamConfig{Name: eventstore.StreamLog, Subjects: []string{eventstore.LogSubjects}})
+			_, err = js.CreateStream(testContext(t), jetstream.StreamConfig{Name: eventstore.StreamLog, AllowDirect: true, Subjects: []string{eventstore.LogSubjects}})
 			require.NoError(t, err)
 			publishInto(t, js, log)
 			server.Shutdown()

@@ -142,7 +142,7 @@ func publish(t testing.TB, log []verify.Message) *nats.Conn {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	// Nothing but the name counts for a reader; this one lets messages be deleted.
-	_, err = js.CreateStream(testContext(t), jetstream.StreamConfig{Name: eventstore.StreamLog, Subjects: []string{eventstore.LogSubjects}})
+	_, err = js.CreateStream(testContext(t), jetstream.StreamConfig{Name: eventstore.StreamLog, AllowDirect: true, Subjects: []string{eventstore.LogSubjects}})
 	require.NoError(t, err)
 	publishInto(t, js, log)
 	return nc

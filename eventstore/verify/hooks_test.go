@@ -6,13 +6,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ReadBehind lets the first passes of a walk read another stream: what a server has that lags behind the leader.
-func (s *Stream) ReadBehind(stream string, passes int) {
-	log := s.consumer
-	s.consumer = func(ctx context.Context, cfg jetstream.OrderedConsumerConfig) (jetstream.Consumer, error) {
-		if passes--; passes < 0 {
-			return log(ctx, cfg)
+// ReadBehind lets the first fetches of a walk read another stream: what a server has that lags behind the leader.
+func (s *Stream) ReadBehind(stream string, fetches int) {
+	s.fetch = func(ctx context.Context, from uint64) ([]*jetstream.RawStreamMsg, error) {
+		s.stream = stream
+		if fetches--; fetches < 0 {
+			s.stream = "CLOSURE_LOG"
 		}
-		return s.js.OrderedConsumer(ctx, stream, cfg)
+		return s.fetchBatch(ctx, from)
 	}
 }

@@ -10,17 +10,20 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"closure/eventstore"
 	"closure/eventstore/retry"
 )
 
 const (
-	// pullMessages and pullBytes bound what is on its way from the server, and with it the memory that a walk takes.
-	pullMessages = 2048
-	pullBytes    = 16 << 20
-	// lookAgain is how long nothing may come before the server is asked whether there is something to come.
-	lookAgain = 5 * time.Second
+	// fetchMessages and fetchBytes bound what one request asks for. With the batch that is handled and the one that waits, that
+	// is the memory that a walk takes.
+	fetchMessages = 2048
+	fetchBytes    = 8 << 20
+
+	// headerLastSequence of an answer is the sequence of the answer before it.
+	headerLastSequence = "Nats-Last-Sequence"
 
 	// lagWithin bounds how long a walk waits for a server that lags; the pauses between its looks grow.
 	lagWithin    = 30 * time.Second
@@ -33,18 +36,22 @@ const (
 	lookBack          = 64
 )
 
+// ErrNoDirectGet: the stream does not allow what the walk reads by. The engine sets it; somebody has changed it.
+var ErrNoDirectGet = errors.New("the stream " + eventstore.StreamLog + " does not allow direct gets (allow_direct), by which it is read; the engine has it so: who has changed it?")
+
 // Stream is the log on a server, as far as it went when the Stream was made.
 type Stream struct {
 	js    jetstream.JetStream
 	scope Scope
 	// published is the sequence that the last published event came from; 0 when that is not known.
 	published uint64
-	// consumer opens the one that a pass reads with.
-	consumer func(context.Context, jetstream.OrderedConsumerConfig) (jetstream.Consumer, error)
+	// stream is what is read, and fetch reads of it.
+	stream string
+	fetch  func(ctx context.Context, from uint64) ([]*jetstream.RawStreamMsg, error)
 }
 
-// OpenStream looks at the log on a server. It changes nothing there, and a log in any state can be walked. With a scope
-// that has no end, it ends where the log ends now.
+// OpenStream looks at the log on a server. It changes nothing there, needs no consumer, and a log in any state can be walked.
+// With a scope that has no end, it ends where the log ends now. Errors: ErrNoDirectGet, eventstore.ErrUnavailable.
 func OpenStream(ctx context.Context, nc *nats.Conn, scope Scope) (*Stream, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -54,10 +61,11 @@ func OpenStream(ctx context.Context, nc *nats.Conn, scope Scope) (*Stream, error
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{js: js, scope: scope}
-	s.consumer = func(ctx context.Context, cfg jetstream.OrderedConsumerConfig) (jetstream.Consumer, error) {
-		return js.OrderedConsumer(ctx, eventstore.StreamLog, cfg)
+	if !info.Config.AllowDirect {
+		return nil, ErrNoDirectGet
 	}
+	s := &Stream{js: js, scope: scope, stream: eventstore.StreamLog}
+	s.fetch = s.fetchBatch
 	s.scope.Cut = scope.To > 0 && scope.To < info.State.LastSeq
 	if scope.To == 0 {
 		s.scope.To = info.State.LastSeq
@@ -119,8 +127,8 @@ func (s *Stream) Walk(ctx context.Context, handle func(Message) error) error {
 		s.scope.To, s.published, eventstore.StreamEvents)})
 }
 
-// read walks to the end of the scope in as many passes as it takes. In a cluster the consumer may be on a server that lags:
-// where that one has no more, the leader may well have. So a walk ends short of its end only when the leader says so.
+// read walks to the end of the scope in as many passes as it takes. In a cluster any server may answer, and one that lags has
+// no more where the leader has. So a walk ends short of its end only when the leader says so.
 func (s *Stream) read(ctx context.Context, handle func(Message) error) error {
 	position := max(s.scope.first(), 1) - 1
 	wait := retry.NewBackoff(firstPause, longestPause)
@@ -148,47 +156,77 @@ func (s *Stream) read(ctx context.Context, handle func(Message) error) error {
 	return nil
 }
 
-// pass reads what one consumer gives behind a position, and says how far that was.
+// pass reads what one server gives behind a position, and says how far that was. The next batch is on its way while one is
+// handled.
 func (s *Stream) pass(ctx context.Context, position uint64, handle func(Message) error) (uint64, error) {
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: position + 1}
-	// A filter by kind would make the server scan its subjects; whole kinds are filtered here.
-	if s.scope.ID != "" {
-		cfg.FilterSubjects = []string{s.subject()}
-	}
-	consumer, err := s.consumer(ctx, cfg)
-	if err != nil {
-		return position, eventstore.Unavailable("read the log", err)
-	}
-	if consumer.CachedInfo().NumPending == 0 {
-		return position, nil
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes))
-	if err != nil {
-		return position, eventstore.Unavailable("read the log", err)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := nextMessage(ctx, messages)
-		if err != nil || msg == nil {
-			return position, err
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return position, err
-		}
-		position = meta.Sequence.Stream
-		if position > s.scope.To {
-			return position, nil
-		}
-		if s.scope.has(msg.Subject()) {
-			if err := handle(stored(msg, meta)); err != nil {
-				return position, err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches, failed := make(chan []*jetstream.RawStreamMsg), make(chan error, 1)
+	go func() {
+		defer close(batches)
+		failed <- s.fetchAll(ctx, position+1, batches)
+	}()
+	for batch := range batches {
+		for _, msg := range batch {
+			if position = msg.Sequence; s.scope.has(msg.Subject) {
+				if err := handle(stored(msg)); err != nil {
+					return position, err
+				}
 			}
 		}
-		if position == s.scope.To || meta.NumPending == 0 {
-			return position, nil
+	}
+	return position, <-failed
+}
+
+// fetchAll fetches batches up to the end of the scope, or of what the server has.
+func (s *Stream) fetchAll(ctx context.Context, from uint64, into chan<- []*jetstream.RawStreamMsg) error {
+	for from <= s.scope.To {
+		batch, err := retry.Insist(ctx, func(ctx context.Context) ([]*jetstream.RawStreamMsg, error) { return s.fetch(ctx, from) })
+		if err != nil {
+			return eventstore.Unavailable("read the log", err)
+		}
+		if len(batch) == 0 {
+			return nil
+		}
+		from = batch[len(batch)-1].Sequence + 1
+		select {
+		case into <- batch:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
+	return nil
+}
+
+// fetchBatch makes one batched direct get. Its answers are plain messages, and a lost connection loses some: each one names the
+// one before it.
+func (s *Stream) fetchBatch(ctx context.Context, from uint64) ([]*jetstream.RawStreamMsg, error) {
+	options := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(fetchBytes)}
+	// A filter by kind would make the server scan its subjects; whole kinds are filtered here.
+	if s.scope.ID != "" {
+		options = append(options, jetstreamext.GetBatchSubject(s.subject()))
+	}
+	answers, err := jetstreamext.GetBatch(ctx, s.js, s.stream, fetchMessages, options...)
+	if err != nil {
+		return nil, err
+	}
+	var batch []*jetstream.RawStreamMsg
+	last := "0"
+	for msg, err := range answers {
+		switch {
+		case errors.Is(err, jetstreamext.ErrNoMessages):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case msg.Header.Get(headerLastSequence) != last:
+			return nil, fmt.Errorf("%w: an answer got lost", nats.ErrTimeout)
+		case msg.Sequence > s.scope.To:
+			return batch, nil
+		}
+		last = strconv.FormatUint(msg.Sequence, 10)
+		batch = append(batch, msg)
+	}
+	return batch, nil
 }
 
 // subject is the one of the scope's aggregate, or all of the log.
@@ -232,28 +270,11 @@ func (s *Stream) leaderHas(ctx context.Context, from uint64) (bool, error) {
 	return answer.Message != nil && answer.Message.Sequence <= s.scope.To, nil
 }
 
-func stored(msg jetstream.Msg, meta *jetstream.MsgMetadata) Message {
+func stored(msg *jetstream.RawStreamMsg) Message {
 	return Message{
-		Sequence: meta.Sequence.Stream, Subject: msg.Subject(), Time: meta.Timestamp.UTC(),
-		Hash: msg.Headers().Get(eventstore.HeaderHash), ID: msg.Headers().Get(nats.MsgIdHdr), Body: msg.Data(),
+		Sequence: msg.Sequence, Subject: msg.Subject, Time: msg.Time.UTC(),
+		Hash: msg.Header.Get(eventstore.HeaderHash), ID: msg.Header.Get(nats.MsgIdHdr), Body: msg.Data,
 	}
-}
-
-// nextMessage waits; nil means that nothing came. The last messages of a log may have been lost while it was walked, or the
-// server cannot read them: then nothing comes, and nothing is said.
-func nextMessage(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
-	try, cancel := context.WithTimeout(ctx, lookAgain)
-	defer cancel()
-	msg, err := messages.Next(jetstream.NextContext(try))
-	switch {
-	case err == nil:
-		return msg, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout):
-		return nil, nil
-	}
-	return nil, eventstore.Unavailable("read the log", err)
 }
 
 // SequenceAt is the sequence of the first message that was stored at a time or later; one behind the last when there is none.
@@ -269,19 +290,15 @@ func SequenceAt(ctx context.Context, nc *nats.Conn, at time.Time) (uint64, error
 	if info.State.Msgs == 0 || at.After(info.State.LastTime) {
 		return info.State.LastSeq + 1, nil
 	}
-	consumer, err := js.OrderedConsumer(ctx, eventstore.StreamLog, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at, HeadersOnly: true,
-	})
+	answers, err := jetstreamext.GetBatch(ctx, js, eventstore.StreamLog, 1, jetstreamext.GetBatchStartTime(at))
 	if err != nil {
 		return 0, eventstore.Unavailable("read the log", err)
 	}
-	msg, err := consumer.Next(jetstream.FetchMaxWait(lookAgain))
-	if err != nil {
-		return 0, eventstore.Unavailable("read the log", err)
+	for msg, err := range answers {
+		if err != nil {
+			return 0, eventstore.Unavailable("read the log", err)
+		}
+		return msg.Sequence, nil
 	}
-	meta, err := msg.Metadata()
-	if err != nil {
-		return 0, err
-	}
-	return meta.Sequence.Stream, nil
+	return info.State.LastSeq + 1, nil
 }

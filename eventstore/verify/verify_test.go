@@ -300,7 +300,7 @@ func TestALaggingServerIsWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	const behind, has = "BEHIND", 4
 	_, err = js.CreateStream(testContext(t), jetstream.StreamConfig{
-		Name: behind, Subjects: []string{"behind.>"},
+		Name: behind, Subjects: []string{"behind.>"}, AllowDirect: true,
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "behind.>", Destination: eventstore.LogSubjects},
 	})
 	require.NoError(t, err)
