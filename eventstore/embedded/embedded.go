@@ -57,9 +57,18 @@ type Config struct {
 	// MaxPayload is the size in bytes of the largest message with its headers.
 	// Defaults to 8 MiB.
 	MaxPayload int32
+	// Users are who may connect, and what they may do. Defaults to nobody in particular: then everybody may do everything.
+	Users []User
 	// Logger gets what the server logs: its notices at debug level, its warnings
 	// at warn, its errors at error. Defaults to none.
 	Logger *slog.Logger
+}
+
+// User of the server, who signs what the server asks with an nkey.
+type User struct {
+	PublicKey string // of an nkey of kind user: U…
+	// Publish and Subscribe are the subjects that it may use.
+	Publish, Subscribe []string
 }
 
 // Server is a running server.
@@ -111,6 +120,12 @@ func (cfg Config) options() (*server.Options, error) {
 	}
 	if opts.MaxPayload == 0 {
 		opts.MaxPayload = defaultMaxPayload
+	}
+	for _, u := range cfg.Users {
+		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{Nkey: u.PublicKey, Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: u.Publish},
+			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
+		}})
 	}
 	return opts, nil
 }
