@@ -24,6 +24,9 @@ const module = "closure"
 // layers are the folders that may hold code; the top level of the repository is fixed.
 var layers = []string{"cmd", "domain", "eventstore", "handlers", "projections"}
 
+// gates are what every way in may pass through.
+var gates = []string{"handlers/auth", "handlers/idempotency"}
+
 // subjectFile is the one file that knows how subjects are spelt.
 const subjectFile = "eventstore/subjects.go"
 
@@ -133,8 +136,9 @@ func mayImport(from, to string) bool {
 		}
 		return store && to != "eventstore/replay"
 	case "handlers":
-		// A way in may be split into folders of its own; it does not know the other ways in.
-		return store || to == "domain" || from != "handlers" && (to == "handlers" || within(to, from))
+		// A way in may be split into folders of its own; it does not know the other ways in, but who may come in, and what was
+		// answered before.
+		return store || to == "domain" || from != "handlers" && (to == "handlers" || within(to, from) || slices.Contains(gates, to))
 	case "projections":
 		return store || to == "domain" || within(to, projection(from))
 	case "cmd":

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore/retry"
+	"closure/eventstore/tracing"
 )
 
 // attemptTimeout bounds one publish, and one look into the log, within an append:
@@ -40,7 +41,18 @@ const (
 // Append retries within Config.AppendTimeout; then, or when the context ends, the
 // outcome is unknown: ErrUnavailable. Repeating it with the same commit id and
 // head is safe. Other errors: ErrTooLarge, ErrMalformedCommit, ErrCommitIDTaken.
+//
+// The trace context of ctx is stored beside the commit.
 func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error) {
+	begin := time.Now()
+	done, err := l.append(ctx, c, head)
+	if l.cfg.Appended != nil {
+		l.cfg.Appended(time.Since(begin), err)
+	}
+	return done, err
+}
+
+func (l *Log) append(ctx context.Context, c Commit, head Head) (Recorded, error) {
 	if err := head.check(); err != nil {
 		return Recorded{}, fmt.Errorf("append: %w", err)
 	}
@@ -50,7 +62,7 @@ func (l *Log) Append(ctx context.Context, c Commit, head Head) (Recorded, error)
 	if err != nil {
 		return Recorded{}, fmt.Errorf("append: %w", err)
 	}
-	rec := Recorded{Commit: c, Hash: HashOf(body), Size: len(body)}
+	rec := Recorded{Commit: c, Hash: HashOf(body), Size: len(body), Trace: tracing.Of(ctx)}
 
 	// 1. Publish under the guard: mostly that settles it. 2. Unless it does, look into
 	// the log for our own commit, and for others that took its place. 3. Again, until it

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"closure/eventstore/tracing"
 )
 
 // Event is one fact of a commit.
@@ -46,6 +48,9 @@ type Recorded struct {
 	Sequence uint64 // of the stream CLOSURE_LOG
 	Hash     string // HashOf the stored body
 	Size     int    // bytes of the stored body
+	// Trace is the trace context of whoever appended it. It stands in the headers of the message, and is no part of the
+	// commit: the chain does not cover it.
+	Trace tracing.Context
 }
 
 // HashOf is the hash of a commit: lower-case hex SHA-256 of its body, byte for

@@ -142,7 +142,8 @@ func (t *term) handle(commits []Recorded, slots chan struct{}) bool {
 		}
 		first, last := commits[0], commits[len(commits)-1]
 		t.f.logger.Warn("handler failed, trying again", "error", err,
-			"from", first.Sequence, "to", last.Sequence, "subject", LogSubject(first.Aggregate, first.AggregateID))
+			"from", first.Sequence, "to", last.Sequence, "subject", LogSubject(first.Aggregate, first.AggregateID),
+			"request_id", first.RequestID, "correlation_id", first.CorrelationID)
 		if wait.Wait(t.taking) != nil {
 			return false
 		}

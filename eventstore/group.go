@@ -70,12 +70,16 @@ func newPublication(rec Recorded, body []byte, head Head) *publication {
 func (p *publication) message() *nats.Msg {
 	// One array for the lists of all four, each of which has its one value.
 	values := [...]string{p.rec.Hash, p.rec.ID, StreamLog, strconv.FormatUint(p.head.Sequence, 10)}
-	return &nats.Msg{Subject: p.subject, Data: p.body, Header: nats.Header{
+	m := &nats.Msg{Subject: p.subject, Data: p.body, Header: nats.Header{
 		HeaderHash:                          values[0:1:1],
 		jetstream.MsgIDHeader:               values[1:2:2],
 		jetstream.ExpectedStreamHeader:      values[2:3:3],
 		jetstream.ExpectedLastSubjSeqHeader: values[3:4:4],
 	}}
+	if p.rec.Trace.Valid() {
+		p.rec.Trace.Put(m.Header)
+	}
+	return m
 }
 
 // recorded is the commit as it stands in the log at a sequence.

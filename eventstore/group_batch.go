@@ -10,8 +10,8 @@ import (
 // fits tells whether a commit may share a batch. One message of a batch that the server
 // does not take fails them all, and the server tells of it at the end only.
 func (l *Log) fits(p *publication) bool {
-	// The headers hold the id of the commit, the hash, and some numbers.
-	const headers = 1 << 10
+	// The headers hold the id of the commit, the hash, some numbers, and a trace context.
+	const headers = 2 << 10
 	size := len(p.body) + len(p.rec.ID) + len(p.subject) + headers
 	return len(p.body) <= companyBytes && int64(size) <= l.nc.MaxPayload()
 }

@@ -25,6 +25,9 @@ type Config struct {
 	AppendTimeout time.Duration
 	// ReadTimeout bounds the wait for one answer of a read. Defaults to 5s.
 	ReadTimeout time.Duration
+	// Appended is told of every append: how long it took with all its tries, and its
+	// error. Defaults to nobody.
+	Appended func(took time.Duration, err error)
 	// Logger for what an operator may want to know. Defaults to none.
 	Logger *slog.Logger
 }

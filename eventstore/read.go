@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"closure/eventstore/tracing"
 )
 
 const (
@@ -339,5 +341,5 @@ func decodeStored(subject string, seq uint64, header nats.Header, body []byte) (
 	if !isLogSubject(subject, c.Aggregate, c.AggregateID) {
 		return Recorded{}, fmt.Errorf("%w: %s at sequence %d holds a commit of %s", ErrBrokenChain, subject, seq, LogSubject(c.Aggregate, c.AggregateID))
 	}
-	return Recorded{Commit: c, Sequence: seq, Hash: stated, Size: len(body)}, nil
+	return Recorded{Commit: c, Sequence: seq, Hash: stated, Size: len(body), Trace: tracing.Stored(header)}, nil
 }

@@ -27,6 +27,8 @@ const (
 	TimerDueSubjects  = prefixTimerDue + ">"
 	// QueryClosures is where operators ask for the list of closings.
 	QueryClosures = prefixQuery + "closures"
+	// QueryStatus is where operators ask the engines how they are: each of them answers.
+	QueryStatus = prefixQuery + "status"
 )
 
 const (

@@ -12,11 +12,13 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/replay"
+	"closure/eventstore/tracing"
 )
 
 // ErrContention means that others kept changing the aggregate while the command was decided, more often than the bound
@@ -54,6 +56,10 @@ type Config struct {
 	Now func() time.Time
 	// CacheEntries bounds how many aggregates are kept in memory, those that were used last. Defaults to 10,000.
 	CacheEntries int
+	// Observe is told of every command that Do was asked for. Defaults to nobody.
+	Observe func(Observation)
+	// Tracer makes a span of every command. Defaults to none: a trace context that comes is handed on.
+	Tracer trace.Tracer
 	// Logger for what an operator may want to know. Defaults to none.
 	Logger *slog.Logger
 }
@@ -63,6 +69,8 @@ type Engine struct {
 	log     *eventstore.Log
 	numbers Numbers
 	now     func() time.Time
+	observe func(Observation)
+	tracer  trace.Tracer
 	logger  *slog.Logger
 	seed    maphash.Seed
 	turns   []*semaphore.Weighted
@@ -78,12 +86,18 @@ const (
 
 // New makes an engine.
 func New(cfg Config) *Engine {
-	e := &Engine{log: cfg.Log, numbers: cfg.SecuritiesAccountNumbers, now: cfg.Now, logger: cfg.Logger, seed: maphash.MakeSeed()}
+	e := &Engine{
+		log: cfg.Log, numbers: cfg.SecuritiesAccountNumbers, now: cfg.Now, observe: cfg.Observe, tracer: cfg.Tracer, logger: cfg.Logger,
+		seed: maphash.MakeSeed(),
+	}
 	if e.now == nil {
 		e.now = time.Now
 	}
 	if e.logger == nil {
 		e.logger = slog.New(slog.DiscardHandler)
+	}
+	if e.tracer == nil {
+		e.tracer = tracing.None()
 	}
 	if cfg.CacheEntries <= 0 {
 		cfg.CacheEntries = defaultCacheEntries
@@ -98,6 +112,15 @@ func New(cfg Config) *Engine {
 // Do validates and executes a command. The error is a *domain.Refusal when the domain says no; otherwise one of
 // ErrContention, eventstore.ErrUnavailable, eventstore.ErrTooLarge, a context's error, or an internal one.
 func (e *Engine) Do(ctx context.Context, c domain.Command) (Outcome, error) {
+	begin := time.Now()
+	ctx, span := e.traced(ctx, c)
+	out, err := e.do(ctx, c)
+	e.observed(c, out, err, time.Since(begin))
+	endTraced(span, out, err)
+	return out, err
+}
+
+func (e *Engine) do(ctx context.Context, c domain.Command) (Outcome, error) {
 	if c.Time.IsZero() {
 		c.Time = e.now()
 	}
@@ -184,7 +207,7 @@ func (e *Engine) attempt(ctx context.Context, c domain.Command, prepare prepare,
 			return done{}, err
 		}
 	}
-	events, next, err := state.DecideNext(c)
+	events, next, err := e.decide(ctx, c, state)
 	if err != nil {
 		return done{}, err
 	}
@@ -195,7 +218,7 @@ func (e *Engine) attempt(ctx context.Context, c domain.Command, prepare prepare,
 	if err != nil {
 		return done{}, err
 	}
-	recorded, err := e.log.Append(ctx, commit, head)
+	recorded, err := e.append(ctx, commit, head)
 	if err != nil {
 		return done{}, err
 	}

@@ -17,36 +17,44 @@ type Slug string
 
 // The slugs.
 const (
-	InvalidRequest       Slug = Slug(domain.Invalid)
-	MissingClientID      Slug = "missing_client_id"
-	NotFound             Slug = Slug(domain.NotFound)
-	MethodNotAllowed     Slug = "method_not_allowed"
-	NotAcceptable        Slug = "not_acceptable"
-	Conflict             Slug = Slug(domain.Conflict)
-	PayloadTooLarge      Slug = "payload_too_large"
-	UnsupportedMediaType Slug = "unsupported_media_type"
-	UnprocessableEntity  Slug = Slug(domain.Unprocessable)
-	InternalError        Slug = "internal"
-	Unavailable          Slug = "unavailable"
-	GatewayTimeout       Slug = "gateway_timeout"
+	InvalidRequest        Slug = Slug(domain.Invalid)
+	MissingClientID       Slug = "missing_client_id"
+	MissingIdempotencyKey Slug = "missing_idempotency_key"
+	Unauthorised          Slug = "unauthorised"
+	Forbidden             Slug = "forbidden"
+	NotFound              Slug = Slug(domain.NotFound)
+	MethodNotAllowed      Slug = "method_not_allowed"
+	NotAcceptable         Slug = "not_acceptable"
+	Conflict              Slug = Slug(domain.Conflict)
+	PayloadTooLarge       Slug = "payload_too_large"
+	UnsupportedMediaType  Slug = "unsupported_media_type"
+	UnprocessableEntity   Slug = Slug(domain.Unprocessable)
+	TooManyRequests       Slug = "too_many_requests"
+	InternalError         Slug = "internal"
+	Unavailable           Slug = "unavailable"
+	GatewayTimeout        Slug = "gateway_timeout"
 )
 
 var slugs = map[Slug]struct {
 	status int
 	title  string
 }{
-	InvalidRequest:       {http.StatusBadRequest, "The request is not valid"},
-	MissingClientID:      {http.StatusBadRequest, "The client id is missing"},
-	NotFound:             {http.StatusNotFound, "There is no such resource"},
-	MethodNotAllowed:     {http.StatusMethodNotAllowed, "The resource does not have this method"},
-	NotAcceptable:        {http.StatusNotAcceptable, "The resource has no such representation"},
-	Conflict:             {http.StatusConflict, "The present state does not allow it"},
-	PayloadTooLarge:      {http.StatusRequestEntityTooLarge, "The request is too large"},
-	UnsupportedMediaType: {http.StatusUnsupportedMediaType, "The body is of another type"},
-	UnprocessableEntity:  {http.StatusUnprocessableEntity, "The rules do not allow it"},
-	InternalError:        {http.StatusInternalServerError, "Something went wrong"},
-	Unavailable:          {http.StatusServiceUnavailable, "The service cannot answer at present"},
-	GatewayTimeout:       {http.StatusGatewayTimeout, "The answer did not come in time"},
+	InvalidRequest:        {http.StatusBadRequest, "The request is not valid"},
+	MissingClientID:       {http.StatusBadRequest, "The client id is missing"},
+	MissingIdempotencyKey: {http.StatusBadRequest, "The idempotency key is missing"},
+	Unauthorised:          {http.StatusUnauthorized, "The request is not authenticated"},
+	Forbidden:             {http.StatusForbidden, "The client may not do this"},
+	NotFound:              {http.StatusNotFound, "There is no such resource"},
+	MethodNotAllowed:      {http.StatusMethodNotAllowed, "The resource does not have this method"},
+	NotAcceptable:         {http.StatusNotAcceptable, "The resource has no such representation"},
+	Conflict:              {http.StatusConflict, "The present state does not allow it"},
+	PayloadTooLarge:       {http.StatusRequestEntityTooLarge, "The request is too large"},
+	UnsupportedMediaType:  {http.StatusUnsupportedMediaType, "The body is of another type"},
+	UnprocessableEntity:   {http.StatusUnprocessableEntity, "The rules do not allow it"},
+	TooManyRequests:       {http.StatusTooManyRequests, "There were too many requests"},
+	InternalError:         {http.StatusInternalServerError, "Something went wrong"},
+	Unavailable:           {http.StatusServiceUnavailable, "The service cannot answer at present"},
+	GatewayTimeout:        {http.StatusGatewayTimeout, "The answer did not come in time"},
 }
 
 // Slugs lists every slug, sorted.

@@ -5,21 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/access"
 	"closure/eventstore/embedded"
+	"closure/eventstore/retry"
 	"closure/handlers"
+	"closure/handlers/auth"
 	"closure/handlers/httpapi"
+	"closure/handlers/idempotency"
 	"closure/handlers/natsapi"
 	"closure/handlers/process"
 	"closure/projections/publisher"
@@ -33,6 +36,7 @@ import (
 // settings of one engine process.
 type settings struct {
 	HTTPAddr      string        // where HTTP listens; port 0 takes a free one
+	OpsAddr       string        // where metrics and probes are for operators; "" for nowhere
 	NATSAddr      string        // where the embedded server listens; not used with NATSURL
 	NATSURL       string        // a cluster instead of the embedded server
 	Data          string        // the folder of the read model, and of the embedded server
@@ -46,6 +50,17 @@ type settings struct {
 	Sandbox bool
 	// noSync has the embedded server leave its writes to the operating system: for tests that fill a log.
 	noSync bool
+	// NATSAuth is who the engine is on NATS, with NATSURL.
+	NATSAuth natsAuth
+	// TLSCert and TLSKey are files (PEM) by which HTTP is HTTPS. BehindProxy says that somebody else does that.
+	TLSCert, TLSKey string
+	BehindProxy     bool
+	// ClientsFile has clients; Issuer gives tokens in the engine's place. Both may be missing.
+	ClientsFile string
+	Issuer      auth.Issuer
+	// Rate is for clients without one of their own, InFlight for all requests together; zero: the defaults of httpapi.Config.
+	Rate     httpapi.Rate
+	InFlight int
 	// InsecureWebhooks lets webhooks go to http and to any address, loopback and private ones as well.
 	InsecureWebhooks bool
 	// Backoff between the attempts of a webhook. nil: the one of the contract.
@@ -64,11 +79,18 @@ type component interface {
 type app struct {
 	HTTPURL string
 	NATSURL string
+	OpsURL  string // "" for none
 
+	id      string    // of this run of the engine, for operators
+	since   time.Time // when it was started
 	clock   clock
+	auth    *auth.Authenticator
 	sandbox *sandbox // nil for none
 	log     *eventstore.Log
 	lists   *readmodel.Model
+	metrics *metrics
+	tracers *tracers
+	vitals  *vitals
 	started []component // in the order of their starts
 }
 
@@ -80,7 +102,7 @@ const (
 
 // startApp starts an engine, and returns when it answers. On an error everything that was started is stopped.
 func startApp(ctx context.Context, s settings) (*app, error) {
-	a := &app{}
+	a := &app{id: uuid.NewString(), since: time.Now(), metrics: newMetrics(), tracers: &tracers{logger: s.Logger}}
 	if err := a.start(ctx, s); err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
@@ -88,10 +110,11 @@ func startApp(ctx context.Context, s settings) (*app, error) {
 }
 
 func (a *app) start(ctx context.Context, s settings) error {
-	for _, addr := range []struct{ flag, value string }{{"--http-addr", s.HTTPAddr}, {"--nats-addr", s.NATSAddr}} {
-		if err := loopbackOnly(addr.flag, addr.value); err != nil {
-			return err
-		}
+	if err := errors.Join(s.problems()...); err != nil {
+		return usageError{err}
+	}
+	if err := a.add(ctx, a.tracers); err != nil {
+		return err
 	}
 	if err := a.add(ctx, &folder{path: s.Data}); err != nil {
 		return err
@@ -104,7 +127,7 @@ func (a *app) start(ctx context.Context, s settings) error {
 		return err
 	}
 	a.NATSURL = bus.url
-	log, err := eventstore.Open(ctx, bus.conn, eventstore.Config{Replicas: s.Replicas, Logger: s.Logger})
+	log, err := eventstore.Open(ctx, bus.conn, eventstore.Config{Replicas: s.Replicas, Appended: a.metrics.appended, Logger: s.Logger})
 	if err != nil {
 		return err
 	}
@@ -115,7 +138,9 @@ func (a *app) start(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	engine := handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers, Now: a.clock.Now, Logger: s.Logger})
+	engine := handlers.New(handlers.Config{
+		Log: log, SecuritiesAccountNumbers: numbers, Now: a.clock.Now, Observe: a.metrics.command, Tracer: a.tracers.tracer(), Logger: s.Logger,
+	})
 	return a.startParts(ctx, s, bus, engine)
 }
 
@@ -125,30 +150,31 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 		_, err := engine.Do(ctx, c)
 		return err
 	}
+	if err := a.startAuth(ctx, s); err != nil {
+		return err
+	}
+	answers := idempotency.New(idempotency.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
 	lists := readmodel.New(readmodel.Config{Path: filepath.Join(s.Data, "readmodel.db"), Log: a.log, Logger: s.Logger})
-	a.lists = lists
+	a.lists, a.vitals = lists, newVitals(a.log, lists)
 	keys := signing.New(signing.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
 	hooks := webhooks.New(webhooks.Config{
-		Log: a.log, Replicas: s.Replicas, Backoff: s.Backoff, Signer: keys, Logger: s.Logger,
+		Log: a.log, Replicas: s.Replicas, Backoff: s.Backoff, Signer: keys,
+		Attempted: a.metrics.attempt, Tracer: a.tracers.tracer(), Logger: s.Logger,
 		Sender: sending.New(sending.Config{AllowInsecure: s.InsecureWebhooks, UserAgent: webhooks.UserAgent()}),
 	})
 	pdfs := reports.New(reports.Config{Log: a.log, Do: do, Replicas: s.Replicas, Logger: s.Logger})
-	events := publisher.New(publisher.Config{Log: a.log, Replicas: s.Replicas, Logger: s.Logger})
+	events := publisher.New(publisher.Config{Log: a.log, Replicas: s.Replicas, Tracer: a.tracers.tracer(), Logger: s.Logger})
 	managers := process.New(process.Config{
 		Engine: engine, Log: a.log, Replicas: s.Replicas, StallAfter: s.StallAfter, TaxStatementDay: s.TaxStatementDay,
 		Now: a.clock.Now, Logger: s.Logger,
 	})
-	parts := []component{
-		events,
-		lists,
-		keys,
-		hooks,
-		pdfs,
-		managers,
-		natsapi.New(natsapi.Config{
-			Engine: engine, Log: a.log, Lists: lists, Replicas: s.Replicas, EarlyFactWait: s.EarlyFactWait, Version: version(), Now: a.clock.Now, Logger: s.Logger,
-		}),
-	}
+	service := natsapi.New(natsapi.Config{
+		Engine: engine, Log: a.log, Lists: lists, Replicas: s.Replicas, EarlyFactWait: s.EarlyFactWait, Version: version(), Now: a.clock.Now,
+		Status: a.status, Rejected: a.metrics.reject, Tracer: a.tracers.tracer(), Logger: s.Logger,
+	})
+	a.vitals.follow(hooks, managers.Timers(), service, projection{"publisher", events.Position}, projection{ownProjection, lists.Position},
+		projection{"process", managers.Position}, projection{"reports", pdfs.Position})
+	parts := []component{answers, events, lists, keys, hooks, pdfs, managers, service}
 	for _, part := range parts {
 		if err := a.add(ctx, part); err != nil {
 			return err
@@ -159,10 +185,11 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 		return err
 	}
 	cfg := httpapi.Config{
-		VerifyKeys: keys.JWKSet, AsyncAPI: asyncAPI,
+		Auth: a.auth, Idempotency: answers, Rate: s.Rate, InFlight: s.InFlight, VerifyKeys: keys.JWKSet, AsyncAPI: asyncAPI,
 		Engine: engine, Lists: lists, Webhooks: subscriptions{hooks}, Reports: pdfs, Now: a.clock.Now, Version: version(), Logger: s.Logger,
-		Ready: func(context.Context) error { return a.Ready() },
+		Ready: a.Ready, Observe: a.metrics.request, Denied: a.metrics.deny, Metrics: a.metrics.onAPI(s.HTTPAddr), Tracer: a.tracers.tracer(),
 	}
+	a.metrics.registry.MustRegister(gathered{vitals: a.vitals, engine: engine, timers: managers.Timers()})
 	if s.Sandbox {
 		a.sandbox = &sandbox{
 			path: filepath.Join(s.Data, sandboxFile), clock: &a.clock, log: a.log, timers: managers.Timers(),
@@ -174,20 +201,28 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	if err != nil {
 		return err
 	}
-	web := &web{addr: s.HTTPAddr, handler: api, logger: s.Logger}
+	if s.OpsAddr != "" { // before the API, so that it stops after it
+		ops := &web{addr: s.OpsAddr, flag: "--ops-addr", handler: opsHandler(api, a.metrics), logger: s.Logger}
+		if err := a.add(ctx, ops); err != nil {
+			return err
+		}
+		a.OpsURL = ops.url()
+	}
+	web := &web{addr: s.HTTPAddr, flag: "--http-addr", certificate: s.TLSCert, key: s.TLSKey, handler: api, logger: s.Logger}
 	if err := a.add(ctx, web); err != nil {
 		return err
 	}
-	a.HTTPURL = "http://" + web.listener.Addr().String()
+	a.HTTPURL = web.url()
 	return nil
 }
 
-// Ready tells whether the engine can answer: nil, or why not. It can when it has NATS, and its lists can be asked.
-func (a *app) Ready() error {
-	if !a.log.Conn().IsConnected() {
-		return errors.New("no connection to NATS")
-	}
-	return a.lists.Ready()
+// Ready tells whether the engine can answer: nil, or why not, for everybody to read.
+func (a *app) Ready(ctx context.Context) error { return a.vitals.ready(ctx) }
+
+// drain has the engine say that it is not ready, and goes on for a while, so that whoever sends it requests hears of it first.
+func (a *app) drain(ctx context.Context, wait time.Duration) {
+	a.vitals.stopping.Store(true)
+	_ = retry.Pause(ctx, wait) // the end of the context ends the wait
 }
 
 // add starts a component, and has Stop stop it.
@@ -205,21 +240,6 @@ func (a *app) Stop(ctx context.Context) error {
 	}
 	a.started = nil
 	return errors.Join(errs...)
-}
-
-// loopbackOnly refuses an address that others could reach: this version does not authenticate.
-func loopbackOnly(flag, addr string) error {
-	if addr == "" {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return usageError{fmt.Errorf("%s: must be host:port such as 127.0.0.1:0, got %q", flag, addr)}
-	}
-	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
-		return nil
-	}
-	return usageError{fmt.Errorf("%s: must be a loopback address such as 127.0.0.1, since this version does not authenticate; got %q", flag, addr)}
 }
 
 // natsFolder is where the embedded server keeps its streams, in the data folder.
@@ -266,13 +286,23 @@ func (b *bus) Start(context.Context) error {
 	s := b.settings
 	b.url = s.NATSURL
 	if b.url == "" {
-		server, err := embedded.Start(embedded.Config{Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), NoSync: s.noSync, Logger: s.Logger})
+		users, err := roleUsers(s.Data)
 		if err != nil {
 			return err
 		}
-		b.server, b.url = server, server.ClientURL()
+		server, err := embedded.Start(embedded.Config{
+			Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), NoSync: s.noSync, Users: users, Logger: s.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		b.server, b.url, s.NATSAuth = server, server.ClientURL(), natsAuth{NKey: credentialFile(s.Data, access.Engine)}
 	}
-	conn, err := nats.Connect(b.url, nats.Name("closure"), nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
+	options, err := s.NATSAuth.options()
+	if err != nil {
+		return err
+	}
+	conn, err := nats.Connect(b.url, append(options, nats.Name("closure"), nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				s.Logger.Warn("lost the connection to NATS", "error", err)
@@ -280,7 +310,7 @@ func (b *bus) Start(context.Context) error {
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) { s.Logger.Info("connected to NATS again", "server", c.ConnectedServerName()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { s.Logger.Warn("NATS", "error", err) }),
-	)
+	)...)
 	if err != nil {
 		return fmt.Errorf("connect to NATS at %s: %w", redacted(b.url), err)
 	}
@@ -296,39 +326,4 @@ func (b *bus) Stop(context.Context) error {
 		b.server.Shutdown()
 	}
 	return nil
-}
-
-// web is the HTTP server.
-type web struct {
-	addr     string
-	handler  http.Handler
-	logger   *slog.Logger
-	listener net.Listener
-	server   *http.Server
-	served   chan error
-}
-
-func (w *web) Start(ctx context.Context) error {
-	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", w.addr)
-	if err != nil {
-		return fmt.Errorf("HTTP cannot listen on %s (choose another with --http-addr): %w", w.addr, err)
-	}
-	w.listener, w.server, w.served = listener, httpapi.NewServer(w.handler), make(chan error, 1)
-	w.server.ErrorLog = slog.NewLogLogger(w.logger.Handler(), slog.LevelDebug)
-	go func() { w.served <- w.server.Serve(listener) }()
-	return nil
-}
-
-func (w *web) Stop(ctx context.Context) error {
-	if w.server == nil {
-		return nil
-	}
-	err := w.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, w.server.Close())
-	}
-	<-w.served
-	w.server = nil
-	return err
 }

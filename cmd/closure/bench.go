@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"closure/cmd/closure/bench"
+	"closure/eventstore/access"
 )
 
 // benchCommand measures the engine beside plain NATS.
@@ -15,8 +16,9 @@ type benchCommand struct {
 	JSON     bool   `name:"json" help:"Print the figures as one JSON document."`
 	NATSURL  string `name:"nats-url" help:"Measure this server or cluster instead of temporary embedded servers: nats://host:port, several with commas. Its account has to be empty."`
 	Replicas int    `default:"1" help:"Replicas of each stream: 1, 3 or 5; more than 1 needs --nats-url."`
-	Dir      string `type:"existingdir" placeholder:"DIR" help:"Where to make the temporary folder: on the disk that is to be measured. Defaults to the system's folder for temporary files."`
-	Smoke    bool   `hidden:"" help:"Only see that every figure can be measured; the values mean nothing."`
+	natsAuth
+	Dir   string `type:"existingdir" placeholder:"DIR" help:"Where to make the temporary folder: on the disk that is to be measured. Defaults to the system's folder for temporary files."`
+	Smoke bool   `hidden:"" help:"Only see that every figure can be measured; the values mean nothing."`
 }
 
 // Validate is called by kong: a wrong flag is a wrong use.
@@ -29,12 +31,16 @@ func (c benchCommand) Validate() error {
 	case c.Dir != "" && c.NATSURL != "":
 		return errors.New("--dir: is for embedded servers; with --nats-url nothing is written here")
 	}
-	return nil
+	return errors.Join(append(c.problems(), checkServers(c.NATSURL))...)
 }
 
 func (c benchCommand) Run(ctx context.Context, std streams) error {
+	options, err := c.options()
+	if err != nil {
+		return usageError{err}
+	}
 	report, err := bench.Run(ctx, bench.Config{
-		Dir: c.Dir, URL: c.NATSURL, Replicas: c.Replicas, Sizes: c.sizes(), Version: version(), StartEngine: startForBench, Progress: std.err,
+		Dir: c.Dir, URL: c.NATSURL, Options: options, Replicas: c.Replicas, Sizes: c.sizes(), Version: version(), StartEngine: startForBench, Progress: std.err,
 	})
 	if err != nil {
 		return err
@@ -63,5 +69,9 @@ func startForBench(ctx context.Context, folder string) (bench.Engine, error) {
 	if err != nil {
 		return bench.Engine{}, err
 	}
-	return bench.Engine{URL: a.NATSURL, Stop: a.Stop}, nil
+	options, err := natsAuth{NKey: credentialFile(folder, access.Engine)}.options()
+	if err != nil {
+		return bench.Engine{}, errors.Join(err, a.Stop(ctx))
+	}
+	return bench.Engine{URL: a.NATSURL, Options: options, Stop: a.Stop}, nil
 }

@@ -38,6 +38,7 @@ func TestBench(t *testing.T) {
 	require.Equal(t, []string{
 		"append_sync_1", "append_sync_16", "append_sync_256", "append_sync_1024", "command_64", "command_256", "disk_per_closed_account",
 		"cold_load", "replay", "verify", "memory_per_aggregate", "append_growth", "cold_load_growth",
+		"webhook_deliveries", "webhook_latency_p50", "webhook_latency_p99",
 	}, ids)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)

@@ -43,10 +43,8 @@ func newOutage(t *testing.T) *outage {
 	require.NoError(t, err)
 	t.Cleanup(cluster.Shutdown)
 	s := serve(t, t.TempDir(), "--nats-url", cluster.ClientURL(), "--replicas", "3")
-	nc, err := nats.Connect(s.NATS, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	return &outage{caller: caller{t, s.HTTP, uuid.NewString()}, cluster: cluster, nc: nc, user: uuid.NewString()}
+	nc := s.connect(t, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	return &outage{caller: s.caller(t, uuid.NewString()), cluster: cluster, nc: nc, user: uuid.NewString()}
 }
 
 // pair is a group with an account that holds something.
@@ -156,6 +154,7 @@ func TestUnavailableBeyondTheBound(t *testing.T) {
 	}
 	require.NoError(t, o.cluster.WaitReady(within))
 	require.Equal(t, http.StatusAccepted, o.until(http.MethodDelete, "/accounts/"+last))
+	require.Equal(t, http.StatusOK, o.until(http.MethodGet, "/readyz"))
 	o.askUntilDone(asked)
 	o.leaveUntilSafe(left)
 	o.checkOnce(append(sent, asked, left), first, last)
@@ -253,7 +252,29 @@ func (o *outage) checkOutage(pairs []pair, ask, leave command) {
 		{"DELETE", "/accounts/" + pairs[1].account, nil, gone},
 		{"GET", "/accounts", nil, there},
 		{"GET", "/healthz", nil, there},
+		{"GET", "/readyz", nil, gone},
 	})
+	o.checkNotReady("not ready: the event log does not answer, or has no leader")
+}
+
+// checkNotReady looks at what the probe, the metrics and the status say of an engine that cannot serve.
+func (o *outage) checkNotReady(detail string) {
+	o.t.Helper()
+	status, _, body := o.do(http.MethodGet, "/readyz", "", nil)
+	require.Equal(o.t, http.StatusServiceUnavailable, status)
+	var p said
+	require.NoError(o.t, json.Unmarshal(body, &p), string(body))
+	require.Equal(o.t, detail, p.Detail)
+	families, _ := scrape(o.t, o.base)
+	require.Zero(o.t, value(o.t, families, "closure_ready"))
+	require.Nil(o.t, families["closure_log_last_sequence"], "nobody knows, so nothing is said")
+	require.NotNil(o.t, families["closure_closings"], "the lists are there")
+	code, out, stderr := once(o.t, "", "status", "--nats-url", o.cluster.ClientURL(), "--json")
+	require.Equal(o.t, exitFailed, code, stderr)
+	var s systemStatus
+	require.NoError(o.t, json.Unmarshal([]byte(out), &s), out)
+	require.False(o.t, s.Healthy)
+	require.Contains(o.t, stderr, "is not ready: the event log does not answer, or has no leader")
 }
 
 // check makes all requests at once.

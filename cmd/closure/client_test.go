@@ -8,11 +8,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"closure/handlers/auth"
 )
 
 // caller is a client over plain HTTP.
@@ -20,6 +24,41 @@ type caller struct {
 	t      *testing.T
 	base   string
 	client string
+	token  string
+}
+
+// caller makes a client of the engine, as an operator does, and gives it an access token.
+func (a addresses) caller(t *testing.T, client string) caller {
+	t.Helper()
+	add := []string{"clients", "add", "--id", client, "--name", "test", "--json"}
+	for _, scope := range auth.Scopes() {
+		add = append(add, "--scope", string(scope))
+	}
+	code, out, stderr := once(t, "", append(add, a.at()...)...)
+	require.Equal(t, exitDone, code, stderr)
+	var added struct {
+		Secret string `json:"secret"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &added))
+	form := url.Values{"client_id": {client}, "client_secret": {added.Secret}, "grant_type": {"client_credentials"}}
+	res, err := http.PostForm(a.HTTP+"/auth/token", form)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&token))
+	require.NotEmpty(t, token.AccessToken, res.Status)
+	return caller{t, a.HTTP, client, token.AccessToken}
+}
+
+// identify says in a request who makes it.
+func (c caller) identify(r *http.Request) {
+	r.Header.Set("upvest-client-id", c.client)
+	r.Header.Set("authorization", "Bearer "+c.token)
+	if r.Method == http.MethodPost {
+		r.Header.Set("idempotency-key", uuid.NewString())
+	}
 }
 
 func (c caller) do(method, path, accept string, body any) (int, http.Header, []byte) {
@@ -32,7 +71,7 @@ func (c caller) do(method, path, accept string, body any) (int, http.Header, []b
 	}
 	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, reader)
 	require.NoError(c.t, err)
-	req.Header.Set("upvest-client-id", c.client)
+	c.identify(req)
 	if body != nil {
 		req.Header.Set("content-type", "application/json")
 	}

@@ -11,7 +11,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+
+	"closure/eventstore/access"
+	"closure/handlers/auth"
 )
 
 // demoWithin bounds each scenario: it ends by itself.
@@ -89,6 +93,9 @@ func (c demoCommand) play(ctx context.Context, s scenario, show presenter, logge
 		return 0, err
 	}
 	d.cast = newCast()
+	if err := d.enroll(ctx); err != nil {
+		return 0, err
+	}
 	steps := s.steps(d)
 	for i, step := range steps {
 		if err := d.run(ctx, s.name, i+1, step); err != nil {
@@ -114,6 +121,7 @@ type demo struct {
 	show     presenter
 	out      string // the folder for the PDF
 	cast     cast
+	token    string // of the client
 }
 
 func (d *demo) start(ctx context.Context, folder string, sandbox bool, logger *slog.Logger) error {
@@ -125,11 +133,37 @@ func (d *demo) start(ctx context.Context, folder string, sandbox bool, logger *s
 		return err
 	}
 	d.client = &http.Client{Timeout: 10 * time.Second}
-	if d.conn, err = nats.Connect(d.app.NATSURL, nats.Name("closure demo")); err != nil {
+	// It sends facts as an upstream service does, which may do that, and nothing else.
+	upstream := natsAuth{NKey: credentialFile(filepath.Join(folder, "data"), access.Upstream), InboxPrefix: access.Inbox(access.Upstream)}
+	options, err := upstream.options()
+	if err != nil {
+		return err
+	}
+	if d.conn, err = nats.Connect(d.app.NATSURL, append(options, nats.Name("closure demo"))...); err != nil {
 		return err
 	}
 	d.receiver, err = startReceiver(ctx)
 	return err
+}
+
+// enroll makes the client of the story one of the engine's, and gets it an access token.
+func (d *demo) enroll(ctx context.Context) error {
+	_, secret, err := d.app.auth.Clients().Add(ctx, auth.NewClient{ID: d.cast.client, Name: "demo", Scopes: auth.NewSet(auth.Scopes()...)})
+	if err != nil {
+		return err
+	}
+	token, err := d.app.auth.Token(ctx, d.cast.client, secret, "")
+	d.token = token.AccessToken
+	return err
+}
+
+// identify says in a request who makes it.
+func (d *demo) identify(r *http.Request) {
+	r.Header.Set("upvest-client-id", d.cast.client)
+	r.Header.Set("authorization", "Bearer "+d.token)
+	if r.Method == http.MethodPost {
+		r.Header.Set("idempotency-key", uuid.NewString())
+	}
 }
 
 // stop has time of its own: the demo may have ended because its context did.

@@ -41,7 +41,7 @@ func (d *demo) request(ctx context.Context, p *page, method, path string, body, 
 	if err != nil {
 		return err
 	}
-	req.Header.Set("upvest-client-id", d.cast.client)
+	d.identify(req)
 	if body != nil {
 		req.Header.Set("content-type", "application/json")
 	}

@@ -284,7 +284,7 @@ func (d *demo) download(ctx context.Context, p *page, path string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("upvest-client-id", d.cast.client)
+	d.identify(req)
 	req.Header.Set("accept", "application/pdf")
 	res, err := d.client.Do(req)
 	if err != nil {

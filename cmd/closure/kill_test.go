@@ -52,9 +52,9 @@ func TestKill(t *testing.T) {
 	v := &victim{t: t, data: t.TempDir(), client: uuid.NewString()}
 	v.start()
 	t.Cleanup(v.kill)
+	c := v.login()
 	hooks := []*endpoint{newEndpoint(t), newEndpoint(t)}
 	for _, hook := range hooks {
-		c := caller{t, v.now().HTTP, v.client}
 		call2[domain.Webhook](c, http.MethodPost, "/webhooks", map[string]any{"title": "kill", "url": hook.URL, "type": []string{"ALL"}}, http.StatusCreated)
 	}
 	// A kill falls between two calls of the drivers, or into one: they do not wait for it.
@@ -74,7 +74,7 @@ func TestKill(t *testing.T) {
 		hook.await(t, "the reports of all groups", func(got []delivery) bool { return count(got, "REPORT.CREATED") >= killGroups })
 	}
 	checkAfterKills(t, v, groups, hooks)
-	code, out, stderr := once(t, "", "verify", "--nats-url", v.now().NATS)
+	code, out, stderr := once(t, "", append([]string{"verify"}, v.now().at()...)...)
 	require.Equal(t, exitDone, code, out+stderr)
 	v.stop()
 }
@@ -118,6 +118,7 @@ type victim struct {
 	t      *testing.T
 	data   string
 	client string
+	token  string
 	flags  []string // beside the addresses and the data folder
 
 	calls, kills atomic.Int64
@@ -130,6 +131,15 @@ type victim struct {
 	conn    *nats.Conn
 	logs    buffer
 }
+
+// login makes the client, and gets it a token, which is good over all restarts.
+func (v *victim) login() caller {
+	c := v.now().caller(v.t, v.client)
+	v.token = c.token
+	return c
+}
+
+func (v *victim) caller() caller { return caller{v.t, v.now().HTTP, v.client, v.token} }
 
 // start starts the program and waits until it is ready. The lock is held, or nobody else is there yet.
 func (v *victim) start() {
@@ -145,7 +155,9 @@ func (v *victim) start() {
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	require.NoError(v.t, err, "the program did not start again:\n%s", &v.logs)
 	require.NoError(v.t, json.Unmarshal(line, &v.at))
-	v.conn, err = nats.Connect(v.at.NATS, nats.MaxReconnects(0))
+	options, err := natsAuth{}.orEngine(v.data).options()
+	require.NoError(v.t, err)
+	v.conn, err = nats.Connect(v.at.NATS, append(options, nats.MaxReconnects(0))...)
 	require.NoError(v.t, err)
 }
 
@@ -265,7 +277,7 @@ func (v *victim) remove(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		req.Header.Set("upvest-client-id", v.client)
+		caller{v.t, at.HTTP, v.client, v.token}.identify(req)
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return err
@@ -281,7 +293,7 @@ func (v *victim) remove(ctx context.Context, path string) error {
 
 func checkAfterKills(t *testing.T, v *victim, groups []closing, hooks []*endpoint) {
 	t.Helper()
-	c := caller{t, v.now().HTTP, v.client}
+	c := v.caller()
 	for _, g := range groups {
 		require.Equal(t, domain.StatusClosed, get[domain.AccountGroupResource](c, "/account_groups/"+g.group).Status)
 		for _, id := range g.accounts {

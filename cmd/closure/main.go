@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
 	"os"
 	"os/signal"
@@ -48,16 +47,21 @@ func (e usageError) Unwrap() error { return e.error }
 
 // cli is the command line. Each flag has an environment variable: CLOSURE_ and the flag's name in capitals.
 type cli struct {
-	Serve    serveCommand    `cmd:"" help:"Run the engine."`
-	Demo     demoCommand     `cmd:"" help:"Close an account group, from the request to the report, in a temporary folder."`
-	Send     sendCommand     `cmd:"" help:"Send a command or a fact over NATS, and print the answer."`
-	List     listCommand     `cmd:"" help:"List the closings with what stands against them, the oldest first."`
-	History  historyCommand  `cmd:"" help:"Print the history of an account, an account group or a user."`
-	Verify   verifyCommand   `cmd:"" help:"Verify the whole event log, or an export of it: every hash, every link, every event."`
-	Export   exportCommand   `cmd:"" help:"Write the event log, or a part of it, as JSON lines that verify on their own."`
-	Bench    benchCommand    `cmd:"" help:"Measure the engine beside plain NATS: throughput, loads, replay, memory, disk."`
-	Webhooks webhooksCommand `cmd:"" help:"List and test webhooks, look at attempts, have events delivered again, rotate secrets."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" help:"Run the engine."`
+	Demo       demoCommand       `cmd:"" help:"Close an account group, from the request to the report, in a temporary folder."`
+	Send       sendCommand       `cmd:"" help:"Send a command or a fact over NATS, and print the answer."`
+	List       listCommand       `cmd:"" help:"List the closings with what stands against them, the oldest first."`
+	History    historyCommand    `cmd:"" help:"Print the history of an account, an account group or a user."`
+	Verify     verifyCommand     `cmd:"" help:"Verify the whole event log, or an export of it: every hash, every link, every event."`
+	Export     exportCommand     `cmd:"" help:"Write the event log, or a part of it, as JSON lines that verify on their own."`
+	Bench      benchCommand      `cmd:"" help:"Measure the engine beside plain NATS: throughput, loads, replay, memory, disk."`
+	Status     statusCommand     `cmd:"" help:"Tell how the engines and the streams are. Exit code 1 when something is wrong, and why."`
+	Clients    clientsCommand    `cmd:"" help:"Add, list and disable the clients that may call the engine, rotate their secrets, register their keys."`
+	NATSConfig natsConfigCommand `cmd:"" name:"nats-config" help:"Print the users and permissions for the servers of a NATS cluster, with keys of their own."`
+	Backup     backupCommand     `cmd:"" help:"Copy everything that the engine keeps on NATS into a folder, while it runs."`
+	Restore    restoreCommand    `cmd:"" help:"Make the streams of a backup anew, in a fresh data folder or on NATS servers that have none."`
+	Webhooks   webhooksCommand   `cmd:"" help:"List and test webhooks, look at attempts, have events delivered again, rotate secrets."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // errExit ends kong's own exits (--help) without leaving the process.
@@ -67,18 +71,13 @@ var errExit = errors.New("exit")
 func run(ctx context.Context, args []string, std streams) int {
 	var c cli
 	exited := false
-	parser, err := kong.New(&c,
-		kong.Name("closure"),
-		kong.Description("closure closes investment accounts and account groups: event-sourced, on NATS JetStream."),
-		kong.DefaultEnvars("CLOSURE"),
-		kong.Writers(std.out, std.err),
-		kong.Exit(func(int) { exited = true; panic(errExit) }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(std),
-	)
+	parser, err := newParser(ctx, &c, std, func() { exited = true })
 	if err != nil {
 		_, _ = fmt.Fprintln(std.err, "closure:", err)
 		return exitFailed
+	}
+	if err := configure(parser.Model, args); err != nil {
+		return exitCode(usageError{err}, std.err)
 	}
 	parsed, err := parse(parser, args)
 	if exited {
@@ -90,6 +89,19 @@ func run(ctx context.Context, args []string, std streams) int {
 		err = usageError{err}
 	}
 	return exitCode(err, std.err)
+}
+
+// newParser makes the parser of the command line. exiting is called when kong would leave the process.
+func newParser(ctx context.Context, c *cli, std streams, exiting func()) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("closure"),
+		kong.Description("closure closes investment accounts and account groups: event-sourced, on NATS JetStream."),
+		kong.DefaultEnvars("CLOSURE"),
+		kong.Writers(std.out, std.err),
+		kong.Exit(func(int) { exiting(); panic(errExit) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+	)
 }
 
 // parse turns kong's exit after --help into a return.
@@ -155,8 +167,4 @@ func redacted(urls string) string {
 		}
 	}
 	return strings.Join(parts, ",")
-}
-
-func newLogger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,9 +30,25 @@ const within = 90 * time.Second
 
 // addresses is what serve --json prints when it is ready.
 type addresses struct {
-	HTTP          string `json:"http"`
-	NATS          string `json:"nats"`
-	Authenticates bool   `json:"authenticates"`
+	HTTP        string     `json:"http"`
+	Ops         string     `json:"ops"`
+	NATS        string     `json:"nats"`
+	Data        string     `json:"data"`
+	Development *developer `json:"development_client"`
+}
+
+// at are the flags by which a command finds the engine.
+func (a addresses) at() []string { return []string{"--nats-url", a.NATS, "--data", a.Data} }
+
+// connect connects to the engine's NATS server, as the engine may.
+func (a addresses) connect(t testing.TB, more ...nats.Option) *nats.Conn {
+	t.Helper()
+	options, err := natsAuth{}.orEngine(a.Data).options()
+	require.NoError(t, err)
+	nc, err := nats.Connect(a.NATS, append(options, more...)...)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc
 }
 
 // buffer is a writer that a test may read while the program writes.
@@ -78,12 +95,17 @@ func serve(t *testing.T, data string, flags ...string) *serving {
 
 // begin starts the program without waiting until it is ready.
 func begin(data string, flags ...string) *serving {
+	return beginSpeaking(data, append([]string{"--json"}, flags...)...)
+}
+
+// beginSpeaking is begin where the program speaks to people.
+func beginSpeaking(data string, flags ...string) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
 	s := &serving{logs: &buffer{}, out: reader}
 	exited := make(chan int, 1)
 	go func() {
-		args := append([]string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--json", "--allow-insecure-webhooks"}, flags...)
+		args := append([]string{"serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--allow-insecure-webhooks", "--client-rate", "1e6", "--client-burst", "1000000"}, flags...)
 		exited <- run(ctx, args, streams{in: strings.NewReader(""), out: writer, err: s.logs})
 		_ = writer.Close()
 	}()
@@ -127,8 +149,8 @@ func TestWrongUse(t *testing.T) {
 		"nothing":             {nil, "expected one of"},
 		"unknown command":     {[]string{"close"}, "close"},
 		"unknown flag":        {[]string{"serve", "--colour"}, "--colour"},
-		"open to the network": {[]string{"serve", "--http-addr", "0.0.0.0:8080", "--data", t.TempDir()}, "--http-addr: must be a loopback address"},
-		"NATS to the network": {[]string{"serve", "--nats-addr", "0.0.0.0:4222", "--data", t.TempDir()}, "--nats-addr: must be a loopback address"},
+		"open to the network": {[]string{"serve", "--http-addr", "0.0.0.0:8080", "--data", t.TempDir()}, "--http-addr: \"0.0.0.0:8080\" can be reached by others: it needs --tls-cert and --tls-key, or --behind-proxy"},
+		"NATS to the network": {[]string{"serve", "--nats-addr", "0.0.0.0:4222", "--data", t.TempDir()}, "--nats-addr: the embedded server listens on a loopback address"},
 		"no port":             {[]string{"serve", "--http-addr", "127.0.0.1", "--data", t.TempDir()}, "--http-addr: must be host:port"},
 		"two replicas":        {[]string{"serve", "--replicas", "2"}, "--replicas: must be 1, 3 or 5"},
 		"replicas alone":      {[]string{"serve", "--replicas", "3"}, "needs --nats-url"},

@@ -17,12 +17,24 @@ import (
 
 // connection is the flag of every command that talks to a running engine over NATS.
 type connection struct {
-	NATSURL string        `name:"nats-url" default:"nats://127.0.0.1:4222" help:"The NATS servers: nats://host:port, several with commas."`
+	NATSURL string `name:"nats-url" default:"nats://127.0.0.1:4222" help:"The NATS servers: nats://host:port, several with commas."`
+	Data    string `default:"./closure-data" placeholder:"FOLDER" help:"The data folder of an engine on this machine: the command takes the engine's credentials from there, when no others are given."`
+	natsAuth
 	Timeout time.Duration `default:"10s" help:"How long to wait for the answer."`
 }
 
 func (c connection) connect() (*nats.Conn, error) {
-	conn, err := nats.Connect(c.NATSURL, nats.Name("closure command line"), nats.Timeout(c.Timeout))
+	if problems := append(c.problems(), checkServers(c.NATSURL)); errors.Join(problems...) != nil {
+		return nil, usageError{errors.Join(problems...)}
+	}
+	options, err := c.orEngine(c.Data).options()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	conn, err := nats.Connect(c.NATSURL, append(options, nats.Name("closure command line"), nats.Timeout(c.Timeout))...)
+	if errors.Is(err, nats.ErrAuthorization) {
+		return nil, fmt.Errorf("connect to NATS at %s: it does not know this user (give --data of the engine, --nats-nkey or --nats-creds): %w", redacted(c.NATSURL), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", redacted(c.NATSURL), err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/ledongthuc/pdf"
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"closure/domain"
@@ -28,8 +27,7 @@ func TestCloseEndToEnd(t *testing.T) {
 // closeEndToEnd opens a group with two accounts, closes all three, and looks at everything that comes of it.
 func closeEndToEnd(t *testing.T, s *serving) {
 	t.Helper()
-	require.False(t, s.Authenticates)
-	c := caller{t, s.HTTP, uuid.NewString()}
+	c := s.caller(t, uuid.NewString())
 	hook := newEndpoint(t)
 	call2[domain.Webhook](c, http.MethodPost, "/webhooks", map[string]any{"title": "all", "url": hook.URL, "type": []string{"ALL"}}, http.StatusCreated)
 
@@ -43,9 +41,7 @@ func closeEndToEnd(t *testing.T, s *serving) {
 		accounts = append(accounts, call2[domain.AccountResource](c, http.MethodPost, "/accounts",
 			map[string]any{"account_group_id": group.ID, "type": "TRADING", "name": name}, http.StatusCreated))
 	}
-	nc, err := nats.Connect(s.NATS)
-	require.NoError(t, err)
-	defer nc.Close()
+	nc := s.connect(t)
 	send := func(subject, fields string) {
 		t.Helper()
 		body := `{"command_id":"` + uuid.NewString() + `","client_id":"` + c.client + `","actor":"custody",` + fields + `}`
@@ -82,7 +78,7 @@ func closeEndToEnd(t *testing.T, s *serving) {
 	require.Equal(t, domain.EventGroupOpened, history.Data[0].Type)
 	require.Equal(t, domain.EventGroupReportCreated, history.Data[len(history.Data)-1].Type)
 
-	code, out, stderr := once(t, "", "history", "account_group", group.ID, "--nats-url", s.NATS, "--json")
+	code, out, stderr := once(t, "", append([]string{"history", "account_group", group.ID, "--json"}, s.at()...)...)
 	require.Equal(t, exitDone, code, stderr)
 	require.Equal(t, len(history.Data), strings.Count(out, "\n"))
 }
@@ -126,7 +122,7 @@ func pdfText(t *testing.T, file []byte) string {
 func TestSend(t *testing.T) {
 	s := serve(t, t.TempDir())
 	client, group, user := uuid.NewString(), uuid.NewString(), uuid.NewString()
-	at := []string{"--nats-url", s.NATS, "--client-id", client}
+	at := append(s.at(), "--client-id", client)
 	send := func(args ...string) (int, string, string) {
 		t.Helper()
 		return once(t, `{"currency":"EUR","balance":"1","revision":1}`, append(append([]string{"send"}, args...), at...)...)
@@ -152,7 +148,7 @@ func TestSend(t *testing.T) {
 	code, out, stderr = send("account_group", group, "lock", "--durable")
 	require.Equal(t, exitDone, code, stderr)
 	require.Contains(t, out, "stored: ")
-	c := caller{t, s.HTTP, client}
+	c := s.caller(t, client)
 	require.Eventually(t, func() bool {
 		return get[domain.AccountGroupResource](c, "/account_groups/"+group).Status == domain.StatusLocked
 	}, within, 10*time.Millisecond)

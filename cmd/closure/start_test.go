@@ -115,7 +115,7 @@ func TestStartDoesNotReadTheLog(t *testing.T) {
 	var read []uint64
 	for range 5 {
 		a := startEngine(t, data, true)
-		require.NoError(t, a.Ready())
+		require.NoError(t, a.Ready(t.Context()))
 		settle(t, a)
 		read = append(read, a.log.Conn().Stats().InMsgs)
 		stopEngine(t, a)
@@ -126,16 +126,16 @@ func TestStartDoesNotReadTheLog(t *testing.T) {
 	t.Errorf("the starts read %d messages, of a log of %d that was worked off", read, commits)
 }
 
-// While the lists are built for the first time the engine is not ready, says how far it is, and does all that needs no list. The
+// While the lists are built for the first time the engine is not ready, says so, and does all that needs no list. The
 // last commit is one of a version to come, so that the lists never get there.
 func TestOtherCallsAreServedWhileTheListsAreBuilt(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	a := startEngine(t, data, true)
-	c := caller{t, a.HTTPURL, uuid.NewString()}
+	c := addresses{HTTP: a.HTTPURL, NATS: a.NATSURL, Data: data}.caller(t, uuid.NewString())
 	group := call2[domain.AccountGroupResource](c, http.MethodPost, "/account_groups", map[string]any{"user_id": uuid.NewString(), "type": "PERSONAL"}, http.StatusCreated)
 	settle(t, a)
-	recorded, err := a.log.Append(t.Context(), eventstore.Commit{
+	_, err := a.log.Append(t.Context(), eventstore.Commit{
 		ID: uuid.NewString(), Aggregate: "account", AggregateID: uuid.NewString(), ClientID: c.client, Command: "paint",
 		CommandID: uuid.NewString(), Actor: "test", Time: time.Now().UTC(),
 		Events: []eventstore.Event{{Type: "account.painted", Version: 1, Data: []byte(`{"colour":"blue"}`)}},
@@ -150,7 +150,7 @@ func TestOtherCallsAreServedWhileTheListsAreBuilt(t *testing.T) {
 	status, header, body := c.do(http.MethodGet, "/readyz", "", nil)
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.NotEmpty(t, header.Get("retry-after"))
-	require.Regexp(t, fmt.Sprintf("not ready: the lists are being built: [0-9]+ of %d commits", recorded.Sequence), string(body))
+	require.Contains(t, string(body), "not ready: the lists are being built\"") // how far is for operators: metrics and the log
 	require.Equal(t, group, get[domain.AccountGroupResource](c, "/account_groups/"+group.ID))
 	status, _, body = c.do(http.MethodDelete, "/account_groups/"+group.ID, "", nil)
 	require.Equal(t, http.StatusAccepted, status, string(body))
@@ -177,7 +177,7 @@ func BenchmarkStart(b *testing.B) {
 
 		begin = time.Now()
 		a := startEngine(b, data, false)
-		require.NoError(b, a.Ready())
+		require.NoError(b, a.Ready(b.Context()))
 		engine = append(engine, time.Since(begin))
 		stopEngine(b, a)
 	}

@@ -19,7 +19,7 @@ func TestKillWithTimersPending(t *testing.T) {
 	v := &victim{t: t, data: t.TempDir(), client: uuid.NewString(), flags: []string{"--sandbox", "--stall-after", "87600h"}}
 	v.start()
 	t.Cleanup(v.kill)
-	c := caller{t, v.now().HTTP, v.client}
+	c := v.login()
 	var accounts []string
 	for range 10 {
 		group := call2[domain.AccountGroupResource](c, http.MethodPost, "/account_groups",
@@ -78,7 +78,7 @@ func TestSandboxIsKeptApart(t *testing.T) {
 	require.Contains(t, stderr, "holds a real log")
 
 	first := serve(t, play, "--sandbox")
-	c := caller{t, first.HTTP, uuid.NewString()}
+	c := first.caller(t, uuid.NewString())
 	to := time.Now().Add(1000 * time.Hour).UTC().Truncate(time.Second)
 	moved := call2[struct{ Now time.Time }](c, http.MethodPost, "/sandbox/clock", map[string]any{"now": to}, http.StatusOK)
 	require.False(t, moved.Now.Before(to))
@@ -99,7 +99,7 @@ func TestSandboxIsKeptApart(t *testing.T) {
 	require.True(t, ready.Sandbox)
 	require.False(t, ready.Now.Before(to), "the clock went back to %s", ready.Now)
 
-	plain := caller{t, serve(t, real).HTTP, c.client}
+	plain := serve(t, real).caller(t, c.client)
 	status, _, _ = plain.do(http.MethodPost, "/sandbox/clock", "", map[string]any{"now": to})
 	require.Equal(t, http.StatusNotFound, status, "without --sandbox there is no such call")
 }
@@ -110,14 +110,14 @@ func TestList(t *testing.T) {
 	s := serve(t, t.TempDir())
 	var groups []string
 	for range 2 {
-		c := caller{t, s.HTTP, uuid.NewString()}
+		c := s.caller(t, uuid.NewString())
 		group := call2[domain.AccountGroupResource](c, http.MethodPost, "/account_groups", map[string]any{"user_id": uuid.NewString(), "type": "PERSONAL"}, http.StatusCreated)
 		call2[domain.AccountResource](c, http.MethodPost, "/accounts", map[string]any{"account_group_id": group.ID, "type": "TRADING", "name": "list"}, http.StatusCreated)
 		status, _, _ := c.do(http.MethodDelete, "/account_groups/"+group.ID, "", nil)
 		require.Equal(t, http.StatusAccepted, status)
 		groups = append(groups, group.ID)
 	}
-	at := []string{"list", "--nats-url", s.NATS}
+	at := append([]string{"list"}, s.at()...)
 	var out string
 	require.Eventually(t, func() bool {
 		var code int

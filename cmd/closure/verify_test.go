@@ -26,7 +26,7 @@ type told struct {
 func tell(t *testing.T) *told {
 	t.Helper()
 	s := &told{serving: serve(t, t.TempDir()), t: t, client: uuid.NewString()}
-	c := caller{t, s.HTTP, s.client}
+	c := s.caller(t, s.client)
 	s.group = call2[domain.AccountGroupResource](c, http.MethodPost, "/account_groups",
 		map[string]any{"user_id": uuid.NewString(), "type": "PERSONAL", "domicile": "DE"}, http.StatusCreated).ID
 	s.account = call2[domain.AccountResource](c, http.MethodPost, "/accounts",
@@ -47,7 +47,7 @@ func (s *told) send(args ...string) {
 // ok runs a command against the server, which has to succeed, and gives what it prints.
 func (s *told) ok(args ...string) string {
 	s.t.Helper()
-	code, out, stderr := once(s.t, "", append(args, "--nats-url", s.NATS)...)
+	code, out, stderr := once(s.t, "", append(args, s.at()...)...)
 	require.Equal(s.t, exitDone, code, stderr)
 	return out
 }
@@ -55,7 +55,7 @@ func (s *told) ok(args ...string) string {
 // fails runs a command that has to fail with exit code 1.
 func (s *told) fails(args ...string) (out, stderr string) {
 	s.t.Helper()
-	code, out, stderr := once(s.t, "", args...)
+	code, out, stderr := once(s.t, "", append(args, "--data", s.Data)...)
 	require.Equal(s.t, exitFailed, code, out+stderr)
 	return out, stderr
 }

@@ -15,9 +15,11 @@ import (
 
 	"closure/domain"
 	"closure/handlers/httpapi"
+	"closure/projections/webhooks/signing"
 )
 
-// webhooksCommand looks after the webhooks of one client, over the engine's HTTP API.
+// webhooksCommand looks after the webhooks of one client, over the engine's HTTP API. The engine's own keys are the operator's:
+// they are rotated over NATS.
 type webhooksCommand struct {
 	List         webhooksList     `cmd:"" help:"List the subscriptions."`
 	Attempts     webhooksAttempts `cmd:"" help:"List the attempts to deliver, the newest first."`
@@ -25,6 +27,7 @@ type webhooksCommand struct {
 	Test         webhooksTest     `cmd:"" help:"Post a test event, and print what the endpoint answers."`
 	Resend       webhooksResend   `cmd:"" help:"Deliver one event again, now, and print what the endpoint answers."`
 	RotateSecret webhooksRotate   `cmd:"" name:"rotate-secret" help:"Get a new secret, and print it this once."`
+	RotateKeys   webhooksKeys     `cmd:"" name:"rotate-keys" help:"For operators: put a new key in front of the engine's keys, which all webhooks are signed with."`
 }
 
 // ofWebhook is the subscription that a command is about.
@@ -266,4 +269,11 @@ func (c webhooksRotate) Run(ctx context.Context, std streams) error {
 	}
 	_, err = fmt.Fprintf(std.out, "%s\nIt is not shown again; %s.\n", rotated.Secret, before)
 	return err
+}
+
+// webhooksKeys rotates the keys that webhooks are signed with.
+type webhooksKeys struct{ keysRotation }
+
+func (c webhooksKeys) Run(ctx context.Context, std streams) error {
+	return c.rotate(ctx, std, signing.ForWebhooks)
 }

@@ -19,6 +19,9 @@ import (
 type webhookClient struct {
 	URL      string        `name:"url" default:"http://127.0.0.1:8080" help:"Where the HTTP of the engine listens."`
 	ClientID uuidText      `name:"client-id" required:"" placeholder:"ID" help:"The client (uuid) whose webhooks they are."`
+	Secret   string        `name:"client-secret" placeholder:"SECRET" help:"A secret of the client, by which it gets an access token. Better in the environment than on the command line."`
+	Token    string        `name:"token" placeholder:"TOKEN" help:"An access token of the client, in the place of a secret."`
+	Data     string        `default:"./closure-data" placeholder:"FOLDER" help:"The data folder of an engine on this machine, which has the secret of its development client."`
 	Timeout  time.Duration `default:"60s" help:"How long to wait for the answer."`
 	JSON     bool          `name:"json" help:"Print JSON: one line an item, or one line."`
 }
@@ -46,23 +49,69 @@ func (c webhookClient) Validate() error {
 func (c webhookClient) call(ctx context.Context, method, path string, body any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	var reader io.Reader
+	token, err := c.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
 	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
+		if data, err = json.Marshal(body); err != nil {
 			return nil, err
 		}
-		reader = bytes.NewReader(data)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, reader)
+	r, err := http.NewRequestWithContext(ctx, method, c.at(path), bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("upvest-client-id", string(c.ClientID))
 	r.Header.Set("accept", "application/json")
+	if token != "" {
+		r.Header.Set("authorization", "Bearer "+token)
+	}
 	if body != nil {
 		r.Header.Set("content-type", "application/json")
 	}
+	return c.send(r)
+}
+
+func (c webhookClient) at(path string) string { return strings.TrimSuffix(c.URL, "/") + path }
+
+// token is the access token of the client: the one that was given, or what its secret gives. "" when there is neither: then the
+// engine says what is missing.
+func (c webhookClient) token(ctx context.Context) (string, error) {
+	if c.Token != "" {
+		return c.Token, nil
+	}
+	secret := c.Secret
+	if secret == "" && string(c.ClientID) == developmentClient {
+		d, err := readDeveloper(c.Data)
+		if err != nil {
+			return "", err
+		}
+		secret = d.Secret
+	}
+	if secret == "" {
+		return "", nil
+	}
+	form := url.Values{"client_id": {string(c.ClientID)}, "client_secret": {secret}, "grant_type": {"client_credentials"}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.at("/auth/token"), strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("content-type", "application/x-www-form-urlencoded")
+	answer, err := c.send(r)
+	if err != nil {
+		return "", err
+	}
+	var got struct {
+		AccessToken string `json:"access_token"`
+	}
+	err = decodeAnswer(answer, &got)
+	return got.AccessToken, err
+}
+
+// send gives the body of a success.
+func (c webhookClient) send(r *http.Request) ([]byte, error) {
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("no answer (is 'closure serve' running there?): %w", err) // http leaves passwords out of it

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"closure/domain"
+	"closure/eventstore/embedded/embeddedtest"
 	"closure/handlers/httpapi"
 )
 
@@ -19,7 +21,7 @@ import (
 func (h *hooked) cli(want int, args ...string) (stdout, stderr string) {
 	h.t.Helper()
 	args = append([]string{"webhooks"}, args...)
-	code, stdout, stderr := once(h.t, "", append(args, "--url", h.base, "--client-id", h.client)...)
+	code, stdout, stderr := once(h.t, "", append(args, "--url", h.base, "--client-id", h.client, "--token", h.token)...)
 	require.Equal(h.t, want, code, stdout+stderr)
 	return stdout, stderr
 }
@@ -78,6 +80,67 @@ func TestWebhooksCommands(t *testing.T) {
 	require.NoError(t, verified(p, lines(out)[0]))
 	out, _ = h.cli(exitDone, "rotate-secret", hook.ID, "--json")
 	require.Regexp(t, `^\{"secret":"whsec_\S+","previous_valid_until":"\S+Z"\}\n$`, out)
+}
+
+// An operator rotates the engine's keys: the running engine signs with the new one, and with the one before as long as it is valid.
+func TestWebhooksRotateKeys(t *testing.T) {
+	t.Parallel()
+	h, w := newHooked(t), newWitness(t)
+	hook := h.subscribe(w.URL)
+	first, _ := h.publishedKeys()
+	require.Len(t, first, 1)
+	rotate := func(args ...string) string {
+		code, out, stderr := once(t, "", append([]string{"webhooks", "rotate-keys", "--nats-url", h.nats}, args...)...)
+		require.Equal(t, exitDone, code, stderr)
+		return out
+	}
+	// keysAre waits until the engine has heard of it.
+	keysAre := func(want ...string) {
+		require.Eventually(t, func() bool { got, _ := h.publishedKeys(); return slices.Equal(want, got) }, within, 5*time.Millisecond)
+		call2[httpapi.WebhookAnswer](h.caller, http.MethodPost, "/webhooks/"+hook.ID+"/test", nil, http.StatusOK)
+		p, _ := w.next(domain.PublishedWebhookTest)
+		require.NoError(t, verified(p, hook.Secret), "secrets are the subscription's, and stay")
+		h.verifyWithKeys(p)
+	}
+	keysAre(first[0])
+	var answer struct {
+		Kid, PreviousKid *string
+		Until            *time.Time `json:"previous_valid_until"`
+	}
+	read := func(out string) string {
+		answer.Kid, answer.PreviousKid, answer.Until = nil, nil, nil
+		require.NoError(t, json.Unmarshal([]byte(strings.ReplaceAll(out, "previous_kid", "PreviousKid")), &answer), out)
+		return *answer.Kid
+	}
+	second := read(rotate("--json", "--overlap", "2h"))
+	require.Equal(t, first[0], *answer.PreviousKid)
+	require.WithinDuration(t, time.Now().Add(2*time.Hour), *answer.Until, time.Minute)
+	keysAre(second, first[0])
+
+	out := rotate()
+	got, _ := h.publishedKeys()
+	require.Regexp(t, `^the key \S+ signs from now on; the one before, `+second+`, signs as well until \S+Z\n$`, out)
+	require.Eventually(t, func() bool { got, _ = h.publishedKeys(); return len(got) == 2 && got[1] == second }, within, 5*time.Millisecond)
+	require.Contains(t, out, got[0])
+	keysAre(got[0], second)
+
+	out = rotate("--overlap", "0s")
+	require.Contains(t, out, "; the one before has ended\n")
+	keysAre(strings.Fields(out)[2])
+	fourth := strings.Fields(out)[2]
+	fifth := read(rotate("--overlap", "0s", "--json"))
+	require.Nil(t, answer.PreviousKid)
+	require.Nil(t, answer.Until)
+	require.NotEqual(t, fourth, fifth)
+	keysAre(fifth)
+
+	code, _, stderr := once(t, "", "webhooks", "rotate-keys", "--nats-url", h.nats, "--overlap", "2161h")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "--overlap: must be 0s to 2160h0m0s")
+	code, out, stderr = once(t, "", "webhooks", "rotate-keys", "--nats-url", embeddedtest.Server(t).ClientURL())
+	require.Equal(t, exitFailed, code, "a server without an engine's keys stays as it is")
+	require.Empty(t, out)
+	require.Contains(t, stderr, "there are no keys of an engine on this server")
 }
 
 // What goes wrong is an error, and says whose fault it is.

@@ -23,7 +23,9 @@ import (
 	"closure/eventstore"
 	"closure/eventstore/embedded/embeddedtest"
 	"closure/handlers"
+	"closure/handlers/auth"
 	"closure/handlers/httpapi"
+	"closure/handlers/idempotency"
 	"closure/projections/publisher"
 	"closure/projections/readmodel"
 	"closure/projections/reports"
@@ -36,6 +38,7 @@ import (
 // signed and posted. A failed delivery is tried again at once.
 type hooked struct {
 	caller
+	nats string // the URL of its server
 	logs *buffer
 }
 
@@ -45,25 +48,31 @@ func newHooked(t *testing.T) *hooked {
 	t.Cleanup(cancel)
 	h := &hooked{caller: caller{t: t, client: uuid.NewString()}, logs: &buffer{}}
 	logger := slog.New(slog.NewTextHandler(h.logs, nil))
-	log, err := eventstore.Open(ctx, embeddedtest.Connect(t, embeddedtest.Server(t)), eventstore.Config{})
+	server := embeddedtest.Server(t)
+	h.nats = server.ClientURL()
+	log, err := eventstore.Open(ctx, embeddedtest.Connect(t, server), eventstore.Config{})
 	require.NoError(t, err)
 	numbers, err := eventstore.NewCounter(ctx, log.JetStream(), eventstore.CounterConfig{Name: "securities_account_number", First: 1_000_000})
 	require.NoError(t, err)
 	keys := signing.New(signing.Config{Log: log, Logger: logger})
 	hooks := webhooks.New(webhooks.Config{Log: log, Sender: sending.New(sending.Config{AllowInsecure: true}), Signer: keys, Backoff: func(int) time.Duration { return 0 }, Logger: logger})
 	lists := readmodel.New(readmodel.Config{Path: filepath.Join(t.TempDir(), "readmodel.db"), Log: log})
-	for _, part := range []component{publisher.New(publisher.Config{Log: log}), keys, hooks, lists} {
+	tokens := signing.New(signing.Config{Log: log, Entry: signing.ForTokens})
+	who := auth.New(auth.Config{Conn: log.Conn(), Keys: tokens})
+	answers := idempotency.New(idempotency.Config{Log: log})
+	for _, part := range []component{tokens, who, answers, publisher.New(publisher.Config{Log: log}), keys, hooks, lists} {
 		require.NoError(t, part.Start(ctx))
 		t.Cleanup(func() { require.NoError(t, part.Stop(context.WithoutCancel(ctx))) })
 	}
 	api, err := httpapi.New(httpapi.Config{
+		Auth: who, Idempotency: answers,
 		Engine: handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers}), Lists: lists,
 		Webhooks: subscriptions{hooks}, VerifyKeys: keys.JWKSet, Reports: reports.New(reports.Config{Log: log}), Logger: logger,
 	})
 	require.NoError(t, err)
-	server := httptest.NewServer(api)
-	t.Cleanup(server.Close)
-	h.base = server.URL
+	web := httptest.NewServer(api)
+	t.Cleanup(web.Close)
+	h.caller = addresses{HTTP: web.URL, NATS: h.nats}.caller(t, h.client)
 	return h
 }
 
@@ -146,29 +155,41 @@ func verified(p posted, secret string) error {
 	return wh.Verify(p.body, p.header)
 }
 
-// verifyWithKeys verifies a request with the keys that the engine publishes.
-func (h *hooked) verifyWithKeys(p posted) {
+// publishedKeys are the keys that the engine publishes, by their ids; ids has the one that signs first.
+func (h *hooked) publishedKeys() (ids []string, keys map[string]ed25519.PublicKey) {
 	h.t.Helper()
-	status, _, body := caller{h.t, h.base, ""}.do(http.MethodGet, "/auth/verify_keys", "", nil)
+	status, _, body := caller{t: h.t, base: h.base}.do(http.MethodGet, "/auth/verify_keys", "", nil)
 	require.Equal(h.t, http.StatusOK, status, string(body))
 	var set struct {
 		Keys []struct{ X, Kid string }
 	}
 	require.NoError(h.t, json.Unmarshal(body, &set))
-	require.Len(h.t, set.Keys, 1)
-	require.Contains(h.t, p.header.Get("signature-input"), set.Keys[0].Kid)
-	public, err := base64.RawURLEncoding.DecodeString(set.Keys[0].X)
-	require.NoError(h.t, err)
+	keys = map[string]ed25519.PublicKey{}
+	for _, k := range set.Keys {
+		public, err := base64.RawURLEncoding.DecodeString(k.X)
+		require.NoError(h.t, err)
+		ids, keys[k.Kid] = append(ids, k.Kid), public
+	}
+	return ids, keys
+}
+
+// verifyWithKeys verifies a request with the keys that the engine publishes: it has one v1a signature of each, in their order.
+func (h *hooked) verifyWithKeys(p posted) {
+	h.t.Helper()
+	ids, keys := h.publishedKeys()
+	require.Contains(h.t, p.header.Get("signature-input"), `keyid="`+ids[0]+`"`)
 	content := p.header.Get("webhook-id") + "." + p.header.Get("webhook-timestamp") + "." + string(p.body)
+	n := 0
 	for one := range strings.SplitSeq(p.header.Get("webhook-signature"), " ") {
 		if encoded, ok := strings.CutPrefix(one, "v1a,"); ok {
+			require.Less(h.t, n, len(ids), "a signature of a key that is not published")
 			signature, err := base64.StdEncoding.DecodeString(encoded)
 			require.NoError(h.t, err)
-			require.True(h.t, ed25519.Verify(public, []byte(content), signature))
-			return
+			require.True(h.t, ed25519.Verify(keys[ids[n]], []byte(content), signature))
+			n++
 		}
 	}
-	require.Fail(h.t, "no v1a signature", p.header.Get("webhook-signature"))
+	require.Len(h.t, ids, n, p.header.Get("webhook-signature"))
 }
 
 // createdHook is the answer to POST /webhooks.

@@ -20,10 +20,25 @@ func (s subscriptions) Create(ctx context.Context, clientID string, w domain.Web
 }
 
 func (s subscriptions) RotateSecret(ctx context.Context, clientID, id string, overlap time.Duration) (string, time.Time, error) {
-	// The service counts from a moment later: until then the secret before signs in any case.
-	until := time.Now().UTC().Add(overlap)
-	secret, err := s.Service.RotateSecret(ctx, clientID, id, overlap)
-	return secret.Reveal(), until, err
+	secrets, err := s.Service.RotateSecret(ctx, clientID, id, overlap)
+	return secrets.Current.Reveal(), secrets.PreviousUntil, err
+}
+
+func (s subscriptions) Delivery(ctx context.Context, clientID, id string) (httpapi.WebhookDelivery, error) {
+	p, err := s.Progress(ctx, clientID, id)
+	return httpapi.WebhookDelivery{
+		Waiting: p.Waiting, LastDeliveredAt: known(p.LastDelivered), FailingSince: known(p.FailingSince),
+		FailedAttempts: p.Attempts, LastFailure: p.LastFailure, NextAttemptAt: known(p.NextAttempt),
+	}, err
+}
+
+// known is nil for a time that is not.
+func known(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	at = at.UTC()
+	return &at
 }
 
 func (s subscriptions) Attempts(

@@ -43,6 +43,11 @@ func TestWebhookStory(t *testing.T) {
 	require.Equal(t, httpapi.AttemptSucceeded, all[0].Outcome)
 	require.Equal(t, []any{200, len(p.body), p.header.Get("webhook-id")}, []any{all[0].Status, all[0].Bytes, all[0].MessageID})
 
+	shown := get[struct{ Delivery httpapi.WebhookDelivery }](h.caller, path)
+	require.NotNil(t, shown.Delivery.LastDeliveredAt)
+	require.WithinDuration(t, time.Now(), *shown.Delivery.LastDeliveredAt, within)
+	require.Nil(t, shown.Delivery.FailingSince)
+
 	// From the first event on everything comes again, with its ids.
 	status, _, body := h.do(http.MethodPost, path+"/replay", "", map[string]string{"from": opened.ID})
 	require.Equal(t, http.StatusAccepted, status, string(body))
@@ -149,7 +154,7 @@ func (h *hooked) failStory(w *witness, hook createdHook, eventID string) {
 		status, _, body := h.do(http.MethodPost, path+c.call, "", in)
 		require.Equal(h.t, c.status, status, string(body))
 		require.Contains(h.t, string(body), c.says)
-		stranger := caller{h.t, h.base, uuid.NewString()}
+		stranger := addresses{HTTP: h.base, NATS: h.nats}.caller(h.t, uuid.NewString())
 		status, _, body = stranger.do(http.MethodPost, path+strings.ReplaceAll(c.call, unknown, eventID), "", in)
 		require.Equal(h.t, http.StatusNotFound, status, string(body))
 		require.Contains(h.t, string(body), "there is no webhook with the id "+hook.ID)

@@ -101,6 +101,7 @@ func (s *Service) Set(ctx context.Context, t Timer) error {
 	if err := s.wake(ctx, record{Timer: t, sequence: stands}); err != nil {
 		return err
 	}
+	s.set.Add(1)
 	if former.sequence != 0 {
 		s.tidy(ctx, former)
 	}

@@ -94,9 +94,34 @@ type Service struct {
 	asked    chan struct{}  // closed: the server knows that nothing is asked for any more
 	done     chan struct{}  // closed: it has stopped
 
+	set, fired atomic.Uint64
+
 	mu       sync.Mutex
 	starting bool
 	started  bool
+}
+
+// Stats counts what this service did since its start.
+type Stats struct {
+	// Set: timers that were set, those that were set again included. Fired: timers that were due, and were handled.
+	Set, Fired uint64
+}
+
+// Stats counts what this service did.
+func (s *Service) Stats() Stats { return Stats{Set: s.set.Load(), Fired: s.fired.Load()} }
+
+// Due is how many timers, of all services, were woken and are not settled yet: by the wall clock their time has come.
+func (s *Service) Due(ctx context.Context) (uint64, error) {
+	stream, err := s.stream()
+	if err != nil {
+		return 0, fmt.Errorf("timers: %w", err)
+	}
+	consumer, err := stream.Consumer(ctx, consumerName)
+	if err != nil {
+		return 0, eventstore.Unavailable("timers: look at the consumer", err)
+	}
+	info := consumer.CachedInfo()
+	return info.NumPending + uint64(max(info.NumAckPending, 0)), nil
 }
 
 // New makes a service. Start starts it.

@@ -210,6 +210,7 @@ func (s *Service) take(msg jetstream.Msg) (again time.Duration, err error) {
 	if err := s.handle(r.Timer); err != nil {
 		return 0, err
 	}
+	s.fired.Add(1)
 	ctx, cancel = context.WithTimeout(s.working, callWithin)
 	defer cancel()
 	// Before the acknowledgement: in the other order, a crash in between would leave it as set, and it would come much later.

@@ -10,7 +10,9 @@ import (
 const (
 	mediaJSON    = "application/json"
 	mediaPDF     = "application/pdf"
+	mediaText    = "text/plain"
 	mediaProblem = "application/problem+json"
+	mediaForm    = "application/x-www-form-urlencoded"
 )
 
 // negotiate picks the media type of the answer (RFC 9110, 12.5.1). offers are in our order of preference: it decides

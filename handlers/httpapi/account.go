@@ -5,9 +5,8 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // newAccount is the body of POST /accounts.
@@ -38,40 +37,40 @@ type (
 
 func (a *api) registerAccounts() {
 	register(a, route{
-		id: "createAccount", method: http.MethodPost, path: "/accounts", tag: tagAccounts, summary: "Open an account",
+		id: "createAccount", scope: auth.AccountsAdmin, method: http.MethodPost, path: "/accounts", tag: tagAccounts, summary: "Open an account",
 		text: "The account belongs to a group, which has to be PENDING_APPROVAL or ACTIVE. It gets the status of the group.",
 		noun: nounGroup, conflicts: true, keyed: true,
 		status: http.StatusCreated, success: "The account.", example: exampleAccount,
 		request: newAccount{AccountGroupID: exampleGroup.ID, Type: domain.Trading, Name: exampleAccount.Name},
 	}, a.openAccount)
 	register(a, route{
-		id: "listAccounts", method: http.MethodGet, path: "/accounts", tag: tagAccounts, summary: "List the accounts",
+		id: "listAccounts", scope: auth.AccountsRead, method: http.MethodGet, path: "/accounts", tag: tagAccounts, summary: "List the accounts",
 		status: http.StatusOK, success: "A page of the accounts.", example: exampleList(exampleAccount),
 	}, ofClient(a.lists.Accounts))
 	register(a, route{
-		id: "listUserAccounts", method: http.MethodGet, path: "/users/{id}/accounts", tag: tagAccounts, summary: "List the accounts of a user",
+		id: "listUserAccounts", scope: auth.AccountsRead, method: http.MethodGet, path: "/users/{id}/accounts", tag: tagAccounts, summary: "List the accounts of a user",
 		text: "An unknown user has an empty list.", noun: nounUser,
 		status: http.StatusOK, success: "A page of the user's accounts.", example: exampleList(exampleAccount),
 	}, ofUser(a.lists.Accounts))
 	register(a, route{
-		id: "getAccount", method: http.MethodGet, path: "/accounts/{id}", tag: tagAccounts, summary: "Read an account", noun: nounAccount,
+		id: "getAccount", scope: auth.AccountsRead, method: http.MethodGet, path: "/accounts/{id}", tag: tagAccounts, summary: "Read an account", noun: nounAccount,
 		status: http.StatusOK, success: "The account.", example: exampleAccount,
 	}, func(ctx context.Context, in *ByID) (*found[domain.AccountResource], error) {
 		return a.readAccount(ctx, in.ID)
 	})
 	register(a, route{
-		id: "updateAccount", method: http.MethodPatch, path: "/accounts/{id}", tag: tagAccounts, summary: "Rename an account",
+		id: "updateAccount", scope: auth.AccountsAdmin, method: http.MethodPatch, path: "/accounts/{id}", tag: tagAccounts, summary: "Rename an account",
 		noun: nounAccount, conflicts: true,
 		status: http.StatusOK, success: "The account.", example: exampleAccount, request: accountChange{Name: exampleAccount.Name},
 	}, a.renameAccount)
 	register(a, route{
-		id: "closeAccount", method: http.MethodDelete, path: "/accounts/{id}", tag: tagAccounts, summary: "Close an account",
+		id: "closeAccount", scope: auth.AccountsAdmin, method: http.MethodDelete, path: "/accounts/{id}", tag: tagAccounts, summary: "Close an account",
 		text: "The account becomes CLOSING, and CLOSED as soon as nothing stands against it. It is safe to repeat: a CLOSING account is accepted again. " +
 			"Refused while the group has withdrawals in progress, and in any status but ACTIVE and CLOSING.",
 		noun: nounAccount, conflicts: true, status: http.StatusAccepted, success: "The close request is taken.",
 	}, a.closeAccount)
 	register(a, route{
-		id: "getAccountClosure", method: http.MethodGet, path: "/accounts/{id}/closure", tag: tagAccounts, summary: "Read the checklist of an account's closing",
+		id: "getAccountClosure", scope: auth.AccountsRead, method: http.MethodGet, path: "/accounts/{id}/closure", tag: tagAccounts, summary: "Read the checklist of an account's closing",
 		text: "On an ACTIVE account it is the preview of what would refuse or block.", noun: nounAccount,
 		status: http.StatusOK, success: "The checklist.", example: exampleClosure,
 	}, a.accountClosure)
@@ -82,7 +81,7 @@ func (a *api) openAccount(ctx context.Context, in *openAccount) (*created[domain
 	if err != nil {
 		return nil, err
 	}
-	id := uuid.NewString()
+	id := newID(ctx)
 	_, err = a.engine.Do(ctx, command(ctx, domain.KindAccount, id, &domain.OpenAccount{
 		AccountGroupID: groupID, Type: in.Body.Type, Name: in.Body.Name,
 	}))

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // newAccountGroup is the body of POST /account_groups. Exactly one of UserID and Users is given.
@@ -36,35 +35,35 @@ type (
 
 func (a *api) registerAccountGroups() {
 	register(a, route{
-		id: "createAccountGroup", method: http.MethodPost, path: "/account_groups", tag: tagGroups, summary: "Open an account group",
+		id: "createAccountGroup", scope: auth.AccountsAdmin, method: http.MethodPost, path: "/account_groups", tag: tagGroups, summary: "Open an account group",
 		text:      "It is refused for a user who is OFFBOARDING or OFFBOARDED, and for a user id that is taken.",
 		conflicts: true, keyed: true, status: http.StatusCreated, success: "The account group.", example: exampleGroup,
 		request: newAccountGroup{UserID: exampleUser, Type: "PERSONAL", Domicile: "DE", TaxResidencies: []string{"DE"}},
 	}, a.openAccountGroup)
 	register(a, route{
-		id: "listAccountGroups", method: http.MethodGet, path: "/account_groups", tag: tagGroups, summary: "List the account groups",
+		id: "listAccountGroups", scope: auth.AccountsRead, method: http.MethodGet, path: "/account_groups", tag: tagGroups, summary: "List the account groups",
 		status: http.StatusOK, success: "A page of the account groups.", example: exampleList(exampleGroup),
 	}, ofClient(a.lists.AccountGroups))
 	register(a, route{
-		id: "listUserAccountGroups", method: http.MethodGet, path: "/users/{id}/account_groups", tag: tagGroups, summary: "List the account groups of a user",
+		id: "listUserAccountGroups", scope: auth.AccountsRead, method: http.MethodGet, path: "/users/{id}/account_groups", tag: tagGroups, summary: "List the account groups of a user",
 		text: "An unknown user has an empty list.", noun: nounUser,
 		status: http.StatusOK, success: "A page of the user's account groups.", example: exampleList(exampleGroup),
 	}, ofUser(a.lists.AccountGroups))
 	register(a, route{
-		id: "getAccountGroup", method: http.MethodGet, path: "/account_groups/{id}", tag: tagGroups, summary: "Read an account group",
+		id: "getAccountGroup", scope: auth.AccountsRead, method: http.MethodGet, path: "/account_groups/{id}", tag: tagGroups, summary: "Read an account group",
 		noun: nounGroup, status: http.StatusOK, success: "The account group.", example: exampleGroup,
 	}, func(ctx context.Context, in *ByID) (*found[domain.AccountGroupResource], error) {
 		return a.readAccountGroup(ctx, in.ID)
 	})
 	register(a, route{
-		id: "closeAccountGroup", method: http.MethodDelete, path: "/account_groups/{id}", tag: tagGroups, summary: "Close an account group",
+		id: "closeAccountGroup", scope: auth.AccountsAdmin, method: http.MethodDelete, path: "/account_groups/{id}", tag: tagGroups, summary: "Close an account group",
 		text: "The group becomes CLOSING, and CLOSED as soon as all its accounts are CLOSED, no fee collection and no withdrawal is in progress, and no cash is left. " +
 			"Its accounts do not close by themselves. It is safe to repeat: a CLOSING group is accepted again. " +
 			"Refused while withdrawals are in progress, and in any status but ACTIVE and CLOSING.",
 		noun: nounGroup, conflicts: true, status: http.StatusAccepted, success: "The close request, or the announcement, is taken.",
 	}, a.closeAccountGroup)
 	register(a, route{
-		id: "getAccountGroupClosure", method: http.MethodGet, path: "/account_groups/{id}/closure", tag: tagGroups, summary: "Read the checklist of an account group's closing",
+		id: "getAccountGroupClosure", scope: auth.AccountsRead, method: http.MethodGet, path: "/account_groups/{id}/closure", tag: tagGroups, summary: "Read the checklist of an account group's closing",
 		text: "On an ACTIVE group it is the preview of what would refuse or block.", noun: nounGroup,
 		status: http.StatusOK, success: "The checklist.", example: exampleGroupClosure,
 	}, a.accountGroupClosure)
@@ -75,7 +74,7 @@ func (a *api) openAccountGroup(ctx context.Context, in *openAccountGroup) (*crea
 	if err != nil {
 		return nil, err
 	}
-	id := uuid.NewString()
+	id := newID(ctx)
 	_, err = a.engine.Do(ctx, command(ctx, domain.KindAccountGroup, id, &domain.OpenAccountGroup{
 		Users: users, Type: in.Body.Type, Domicile: in.Body.Domicile, TaxResidencies: in.Body.TaxResidencies,
 	}))

@@ -184,6 +184,7 @@ func TestCloseAccountFiftyTimes(t *testing.T) {
 				return
 			}
 			r.Header.Set(headerClientID, alice)
+			r.Header.Set(headerAuthorization, "Bearer "+s.tokens[alice])
 			ready.Done()
 			<-goOn
 			resp, err := s.http.Do(r)

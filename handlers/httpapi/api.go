@@ -12,9 +12,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"closure/domain"
+	"closure/eventstore/tracing"
 	"closure/handlers"
 )
 
@@ -42,6 +43,8 @@ type Webhooks interface {
 	// returned as it is, and nothing is written.
 	Update(ctx context.Context, clientID, id string, change func(domain.Webhook) (domain.Webhook, error)) (domain.Webhook, error)
 	Delete(ctx context.Context, clientID, id string) error
+	// Delivery tells how the deliveries of a subscription go, at a cost that does not depend on how much waits.
+	Delivery(ctx context.Context, clientID, id string) (WebhookDelivery, error)
 	// RotateSecret gives a new secret, this once. The one before it MUST sign as well until previousUntil, which is the
 	// overlap from now; with an overlap of 0 it ends at once.
 	RotateSecret(ctx context.Context, clientID, id string, overlap time.Duration) (secret string, previousUntil time.Time, err error)
@@ -74,6 +77,15 @@ type Config struct {
 	Lists    Lists
 	Webhooks Webhooks
 	Reports  Reports
+	// Auth tells who makes a request. Required.
+	Auth Authenticator
+	// Idempotency remembers answers under idempotency keys. Required.
+	Idempotency Idempotency
+	// Rate bounds the requests of a client that has no rate of its own, in each instance; more are 429. Defaults to 500 a second
+	// and 1,000 at once.
+	Rate Rate
+	// InFlight bounds the requests that are carried out at the same time; more are 503. Defaults to 1,024.
+	InFlight int
 	// VerifyKeys gives the JWK set of the keys that webhook requests are signed with (GET /auth/verify_keys). Defaults to
 	// none: then there is no such call.
 	VerifyKeys func() ([]byte, error)
@@ -87,6 +99,15 @@ type Config struct {
 	Now func() time.Time
 	// Version stands in the OpenAPI document. Defaults to "0".
 	Version string
+	// Observe is told of every call that was answered: its operation id ("" when there is no such call), its status, and how
+	// long it took. Defaults to nobody.
+	Observe func(operation string, status int, took time.Duration)
+	// Denied is told of every request that was kept out before it was carried out, by what. Defaults to nobody.
+	Denied func(Gate)
+	// Metrics gives what /metrics shows, in the text format of Prometheus. Defaults to none: then there is no such call.
+	Metrics func() ([]byte, error)
+	// Tracer makes a span of every call that needs a client. Defaults to none: a trace context that comes is handed on.
+	Tracer trace.Tracer
 	// Timeout bounds the work on one request, the arrival of its body included. Defaults to 10 s.
 	Timeout time.Duration
 	// Logger gets the causes of the answers from 500 up, with their request ids. Defaults to none.
@@ -105,8 +126,23 @@ func (cfg Config) withDefaults() Config {
 	if cfg.Version == "" {
 		cfg.Version = "0"
 	}
+	if cfg.Rate == (Rate{}) {
+		cfg.Rate = defaultRate
+	}
+	if cfg.InFlight == 0 {
+		cfg.InFlight = defaultInFlight
+	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, int, time.Duration) {}
+	}
+	if cfg.Denied == nil {
+		cfg.Denied = func(Gate) {}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = tracing.None()
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -116,18 +152,28 @@ func (cfg Config) withDefaults() Config {
 
 // api is the handler of the whole contract.
 type api struct {
-	engine   *handlers.Engine
-	lists    Lists
-	webhooks Webhooks
-	reports  Reports
-	keys     func() ([]byte, error) // nil for none
-	asyncapi []byte                 // /asyncapi.json; nil for none
-	ready    func(context.Context) error
-	sandbox  Sandbox // nil for none
-	now      func() time.Time
-	timeout  time.Duration
-	logger   *slog.Logger
+	engine      *handlers.Engine
+	lists       Lists
+	webhooks    Webhooks
+	reports     Reports
+	auth        Authenticator
+	idempotency Idempotency
+	limiter     *limiter               // of clients
+	tokens      *limiter               // of requests for tokens, by client
+	places      chan struct{}          // of requests in flight
+	keys        func() ([]byte, error) // nil for none
+	asyncapi    []byte                 // /asyncapi.json; nil for none
+	ready       func(context.Context) error
+	sandbox     Sandbox // nil for none
+	now         func() time.Time
+	timeout     time.Duration
+	observe     func(operation string, status int, took time.Duration)
+	denied      func(Gate)
+	metrics     func() ([]byte, error) // nil for none
+	tracer      trace.Tracer
+	logger      *slog.Logger
 
+	routes   map[string]route // by the pattern of the router
 	mux      *http.ServeMux
 	huma     huma.API
 	document []byte // /openapi.json
@@ -137,26 +183,37 @@ type api struct {
 func New(cfg Config) (http.Handler, error) { return newAPI(cfg) }
 
 func newAPI(cfg Config) (*api, error) {
-	if cfg.Engine == nil || cfg.Lists == nil || cfg.Webhooks == nil || cfg.Reports == nil {
-		return nil, errors.New("HTTP: an engine, lists, webhooks and reports are required")
+	if cfg.Engine == nil || cfg.Lists == nil || cfg.Webhooks == nil || cfg.Reports == nil || cfg.Auth == nil || cfg.Idempotency == nil {
+		return nil, errors.New("HTTP: an engine, lists, webhooks, reports, an authenticator and a store of idempotency keys are required")
 	}
-	if cfg.Timeout < 0 {
-		return nil, errors.New("HTTP: the time-out cannot be negative")
+	if cfg.Timeout < 0 || cfg.InFlight < 0 || cfg.Rate.PerSecond < 0 || cfg.Rate.Burst < 0 {
+		return nil, errors.New("HTTP: the time-out, the rate and the number of requests in flight cannot be negative")
 	}
 	cfg = cfg.withDefaults()
 	a := &api{
 		engine: cfg.Engine, lists: cfg.Lists, webhooks: cfg.Webhooks, reports: cfg.Reports, keys: cfg.VerifyKeys, asyncapi: cfg.AsyncAPI,
 		ready: cfg.Ready, sandbox: cfg.Sandbox, now: cfg.Now, timeout: cfg.Timeout, logger: cfg.Logger, mux: http.NewServeMux(),
+		auth: cfg.Auth, idempotency: cfg.Idempotency, places: make(chan struct{}, cfg.InFlight),
+		observe: cfg.Observe, denied: cfg.Denied, metrics: cfg.Metrics, tracer: cfg.Tracer, routes: map[string]route{},
+	}
+	var err error
+	if a.limiter, err = newLimiter(cfg.Rate, cfg.Auth.Rate); err != nil {
+		return nil, err
+	}
+	if a.tokens, err = newLimiter(Rate{tokensPerSecond, tokensBurst}, func(string) (float64, int) { return 0, 0 }); err != nil {
+		return nil, err
 	}
 	// Not huma's default configuration: that adds documentation pages that load scripts from elsewhere, and "$schema"
 	// members to every answer.
 	a.huma = humago.New(a.mux, huma.Config{
-		OpenAPI:       newDocument(cfg.Version),
-		Formats:       map[string]huma.Format{mediaJSON: jsonFormat, "json": jsonFormat},
+		OpenAPI: newDocument(cfg.Version),
+		// A form was made the JSON object that it stands for (formObject) before huma reads it.
+		Formats:       map[string]huma.Format{mediaJSON: jsonFormat, "json": jsonFormat, mediaForm: jsonFormat},
 		DefaultFormat: mediaJSON,
 		Transformers:  []huma.Transformer{a.transform},
 	})
 	a.huma.UseMiddleware(a.admit)
+	a.registerTokens()
 	a.registerAccounts()
 	a.registerAccountGroups()
 	a.registerHistory()
@@ -170,8 +227,8 @@ func newAPI(cfg Config) (*api, error) {
 	a.registerReports()
 	a.registerSandbox()
 	a.registerProbes()
+	a.registerMetrics()
 	a.registerAsyncAPI()
-	var err error
 	a.document, err = finishDocument(a.huma.OpenAPI())
 	return a, err
 }
@@ -199,7 +256,7 @@ func NewServer(handler http.Handler) *http.Server {
 func command(ctx context.Context, kind domain.Kind, id string, p domain.Payload) domain.Command {
 	r := requestOf(ctx)
 	return domain.Command{
-		Target: domain.Ref{Kind: kind, ID: id}, ID: uuid.NewString(), ClientID: r.client, Actor: "client:" + r.client,
+		Target: domain.Ref{Kind: kind, ID: id}, ID: commandID(r), ClientID: r.client, Actor: "client:" + r.client,
 		RequestID: r.id, CorrelationID: r.id, Payload: p,
 	}
 }

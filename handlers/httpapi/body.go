@@ -87,6 +87,10 @@ func (x *exchange) readBody() error {
 	if err != nil {
 		return err
 	}
+	if x.route.form {
+		x.body, err = x.formObject(body)
+		return err
+	}
 	if len(body) == 0 {
 		return x.problem(invalidRequest, "body: must be a JSON object, got an empty body")
 	}
@@ -100,14 +104,8 @@ func (x *exchange) readBody() error {
 // errTooLong: the body is longer than was allowed for.
 var errTooLong = errors.New("the body is too long")
 
-// read takes in the body, in the time that the request has. The deadline of the context does not reach the connection.
+// read takes in the body, in the time that boundBody gave it.
 func (x *exchange) read(limit int64) ([]byte, error) {
-	control := http.NewResponseController(x.req.writer)
-	if deadline, ok := x.http.Context().Deadline(); ok {
-		if err := control.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return nil, err
-		}
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.req.writer, x.http.Body, limit))
 	var tooLong *http.MaxBytesError
 	switch {
@@ -118,8 +116,8 @@ func (x *exchange) read(limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, x.problem(invalidRequest, "body: ended before it was complete")
 	}
-	// A deadline that stays would end the request's context when it passes.
-	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// A deadline that stays (boundBody) would end the request's context when it passes.
+	if err := http.NewResponseController(x.req.writer).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, err
 	}
 	return body, nil
@@ -146,7 +144,7 @@ func (x *exchange) readNoBody() error {
 
 func (x *exchange) checkContentType() error {
 	refuse := func() error {
-		return x.problem(unsupportedMediaType, "content-type: must be "+mediaJSON+" in UTF-8, without a content-encoding")
+		return x.problem(unsupportedMediaType, "content-type: must be "+x.route.bodyMedia()+" in UTF-8, without a content-encoding")
 	}
 	if e := x.http.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return refuse()
@@ -156,7 +154,7 @@ func (x *exchange) checkContentType() error {
 		return nil
 	}
 	media, params, err := mime.ParseMediaType(given[0])
-	if err != nil || len(given) > 1 || media != mediaJSON {
+	if err != nil || len(given) > 1 || media != x.route.bodyMedia() {
 		return refuse()
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // closureQuery is which closings are asked for. The codes are those of domain.BlockerCodes: a test holds them to it.
@@ -18,7 +19,7 @@ type closureQuery struct {
 
 func (a *api) registerClosures() {
 	register(a, route{
-		id: "listClosures", method: http.MethodGet, path: "/closures", tag: tagClosures, summary: "List the closings",
+		id: "listClosures", scope: auth.AccountsRead, method: http.MethodGet, path: "/closures", tag: tagClosures, summary: "List the closings",
 		text: "An addition of this engine. Every account and account group whose closing was asked for, the oldest request first; also after CLOSED. " +
 			"`status=CLOSING` leaves those in progress that are not locked, `blocker` those that wait for one thing.",
 		status: http.StatusOK, success: "A page of the closings.", example: exampleClosures,

@@ -17,7 +17,9 @@ const description = `Closes investment accounts and account groups: a close requ
 
 **Tenancy.** Every call names its client in ` + "`upvest-client-id`" + `. A resource of another client is answered as one that does not exist (404).
 
-**Authentication.** This version does not authenticate: ` + "`authorization`" + ` and ` + "`idempotency-key`" + ` are accepted and ignored.
+**Authentication.** Every call needs an access token of its client (` + "`authorization: Bearer …`" + `), with the scope that stands with the call; ` + "`POST /auth/token`" + ` gives one. A scope for administration includes the one for reading. A client with registered keys also signs each request (HTTP message signatures, draft 15). 401 says that nobody knows who asks, 403 that a scope is missing, 429 that the client asks too often.
+
+**Repeating.** DELETE is safe to repeat by itself. The POST calls that make something take an ` + "`idempotency-key`" + `: a repetition under the same key makes nothing again, and for 24 hours is answered as the first time; another request under the same key is 409.
 
 **Errors** are ` + "`application/problem+json`" + ` (RFC 9457). Their ` + "`type`" + ` is stable; ` + "`detail`" + ` names the field and what would be right. Every answer has an ` + "`upvest-request-id`" + `.
 
@@ -39,6 +41,7 @@ const (
 	tagClosures     = "Closings"
 	tagWebhooks     = "Webhooks"
 	tagReports      = "Reports"
+	tagAuth         = "Authentication"
 	tagService      = "Service"
 	tagSandbox      = "Sandbox" // only in a sandbox
 )
@@ -63,6 +66,7 @@ func newDocument(version string) *huma.OpenAPI {
 			{Name: tagClosures, Description: "What was asked to close, and what still stands against it."},
 			{Name: tagWebhooks, Description: "Subscriptions: where events are posted."},
 			{Name: tagReports, Description: "What was made of a closing, to read and to keep."},
+			{Name: tagAuth, Description: "Access tokens."},
 			{Name: tagService, Description: "This document, and the probes."},
 		},
 		Components: &huma.Components{
@@ -73,9 +77,10 @@ func newDocument(version string) *huma.OpenAPI {
 			Parameters: map[string]*huma.Param{
 				headerClientID:       {Name: headerClientID, In: "header", Required: true, Description: "The client (tenant) in whose name the call is made.", Schema: uuid()},
 				headerAPIVersion:     {Name: headerAPIVersion, In: "header", Description: "The version of the API.", Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{apiVersion}, Default: apiVersion}},
-				headerIdempotencyKey: {Name: headerIdempotencyKey, In: "header", Description: "Accepted and ignored.", Schema: uuid()},
+				headerIdempotencyKey: {Name: headerIdempotencyKey, In: "header", Required: true, Description: "A new uuid for each request, and the same one to repeat it.", Schema: uuid()},
 			},
-			Responses: map[string]*huma.Response{},
+			SecuritySchemes: securitySchemes(),
+			Responses:       map[string]*huma.Response{},
 		},
 	}
 	schema := registry.Schema(reflect.TypeFor[problem](), true, "")
@@ -87,7 +92,10 @@ func newDocument(version string) *huma.OpenAPI {
 
 // refusalTexts describes the refusals of the document by their status.
 var refusalTexts = map[int]string{
-	http.StatusBadRequest:            "The request is not valid (`invalid_request`), or the client id is missing or none (`missing_client_id`).",
+	http.StatusBadRequest:            "The request is not valid (`invalid_request`), or the client id (`missing_client_id`) or the idempotency key (`missing_idempotency_key`) is missing or none.",
+	http.StatusUnauthorized:          "Nobody knows who asks: the access token, the secret or the signature is missing or not valid (`unauthorised`).",
+	http.StatusForbidden:             "The access token does not have the scope that the call needs (`forbidden`).",
+	http.StatusTooManyRequests:       "The client asks too often (`too_many_requests`); come again after `retry-after`.",
 	http.StatusNotFound:              "There is no such resource, it is another client's, or its id is malformed (`not_found`).",
 	http.StatusNotAcceptable:         "`accept` allows no representation that there is (`not_acceptable`).",
 	http.StatusConflict:              "The present state does not allow it (`conflict`); `blockers` has what stands against it.",
@@ -126,7 +134,7 @@ func refusalResponse(status int, schema *huma.Schema) *huma.Response {
 		Headers:     map[string]*huma.Param{headerRequestID: {Ref: "#/components/headers/" + headerRequestID}},
 		Content:     map[string]*huma.MediaType{mediaProblem: {Schema: schema, Example: example}},
 	}
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		r.Headers["retry-after"] = &huma.Param{Description: "When to try again, in seconds.", Schema: &huma.Schema{Type: huma.TypeInteger}}
 	}
 	return r
@@ -180,7 +188,9 @@ func takenSchemas(doc *huma.OpenAPI) map[*huma.Schema]bool {
 	for _, item := range doc.Paths {
 		for _, op := range []*huma.Operation{item.Post, item.Patch} {
 			if op != nil && op.RequestBody != nil {
-				take(op.RequestBody.Content[mediaJSON].Schema)
+				for _, media := range op.RequestBody.Content {
+					take(media.Schema)
+				}
 			}
 		}
 	}

@@ -16,18 +16,22 @@ import (
 
 // The slugs of the problems, under short names: the table of their types, statuses and titles is handlers'.
 const (
-	invalidRequest       = handlers.InvalidRequest
-	missingClientID      = handlers.MissingClientID
-	notFound             = handlers.NotFound
-	methodNotAllowed     = handlers.MethodNotAllowed
-	notAcceptable        = handlers.NotAcceptable
-	conflict             = handlers.Conflict
-	payloadTooLarge      = handlers.PayloadTooLarge
-	unsupportedMediaType = handlers.UnsupportedMediaType
-	unprocessableEntity  = handlers.UnprocessableEntity
-	internalError        = handlers.InternalError
-	unavailable          = handlers.Unavailable
-	gatewayTimeout       = handlers.GatewayTimeout
+	invalidRequest        = handlers.InvalidRequest
+	missingClientID       = handlers.MissingClientID
+	missingIdempotencyKey = handlers.MissingIdempotencyKey
+	unauthorised          = handlers.Unauthorised
+	forbidden             = handlers.Forbidden
+	tooManyRequests       = handlers.TooManyRequests
+	notFound              = handlers.NotFound
+	methodNotAllowed      = handlers.MethodNotAllowed
+	notAcceptable         = handlers.NotAcceptable
+	conflict              = handlers.Conflict
+	payloadTooLarge       = handlers.PayloadTooLarge
+	unsupportedMediaType  = handlers.UnsupportedMediaType
+	unprocessableEntity   = handlers.UnprocessableEntity
+	internalError         = handlers.InternalError
+	unavailable           = handlers.Unavailable
+	gatewayTimeout        = handlers.GatewayTimeout
 )
 
 // retryAfter is how long a client should wait after unavailable, in seconds.
@@ -95,6 +99,8 @@ func newProblem(r *request, s handlers.Slug, detail string) *problem {
 		p.Blockers = []domain.Blocker{}
 	case unavailable:
 		p.header.Set("Retry-After", retryAfter)
+	case unauthorised:
+		p.header.Set("WWW-Authenticate", `Bearer realm="closure"`)
 	}
 	return p
 }
@@ -111,6 +117,11 @@ func (a *api) problemOf(ctx context.Context, err error) *problem {
 	r := requestOf(ctx)
 	var p *problem
 	if errors.As(err, &p) {
+		return p
+	}
+	p = a.authProblem(r, err)
+	if p != nil {
+		a.logCause(ctx, r, p, err)
 		return p
 	}
 	p = newProblem(r, internalError, internalDetail)

@@ -28,6 +28,8 @@ import (
 	"closure/eventstore/embedded"
 	"closure/eventstore/embedded/embeddedtest"
 	"closure/handlers"
+	"closure/handlers/auth"
+	"closure/handlers/idempotency"
 	"closure/projections/readmodel"
 )
 
@@ -39,12 +41,14 @@ const (
 
 // service is the API on a real port, over a real engine and a real NATS server.
 type service struct {
-	t        *testing.T
+	t        testing.TB
 	api      *api
 	url      string
 	log      *eventstore.Log
 	engine   *handlers.Engine
 	clock    *testClock
+	auth     *auth.Authenticator
+	tokens   map[string]string // by client
 	nats     *embedded.Server
 	lists    *memoryLists
 	webhooks *memoryWebhooks
@@ -54,7 +58,7 @@ type service struct {
 }
 
 // start starts the API. change may adjust the configuration.
-func start(t *testing.T, change ...func(*Config)) *service {
+func start(t testing.TB, change ...func(*Config)) *service {
 	t.Helper()
 	return startWith(t, func(_ *service, cfg *Config) {
 		for _, c := range change {
@@ -64,7 +68,7 @@ func start(t *testing.T, change ...func(*Config)) *service {
 }
 
 // startWith is start for a change that needs the parts of the service.
-func startWith(t *testing.T, change func(*service, *Config)) *service {
+func startWith(t testing.TB, change func(*service, *Config)) *service {
 	t.Helper()
 	s := &service{
 		t: t, nats: embeddedtest.Server(t), clock: &testClock{}, lists: &memoryLists{}, webhooks: newMemoryWebhooks(t), reports: &memoryReports{},
@@ -80,7 +84,15 @@ func startWith(t *testing.T, change func(*service, *Config)) *service {
 	s.lists.Model = readmodel.New(readmodel.Config{Path: filepath.Join(t.TempDir(), "readmodel.db"), Log: log})
 	require.NoError(t, s.lists.Start(ctx))
 	t.Cleanup(func() { require.NoError(t, s.lists.Stop(context.Background())) })
+	s.auth = newAuth(t, log)
+	s.tokens = map[string]string{}
+	for _, client := range []string{alice, bob} {
+		s.tokens[client] = s.register(client, auth.Scopes()...)
+	}
+	keys := idempotency.New(idempotency.Config{Log: log})
+	require.NoError(t, keys.Start(ctx))
 	cfg := Config{
+		Auth: s.auth, Idempotency: keys, Rate: Rate{PerSecond: 1e6, Burst: 1e6},
 		Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, VerifyKeys: s.webhooks.verifyKeys, Now: s.clock.Now, Version: "1.2.3",
 		Logger: slog.New(slog.NewJSONHandler(s.logged, nil)),
 	}
@@ -91,8 +103,30 @@ func startWith(t *testing.T, change func(*service, *Config)) *service {
 	return s
 }
 
+// startBeside starts another instance on the server of the first one.
+func startBeside(t testing.TB, first *service) *service {
+	t.Helper()
+	s := *first
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	log, err := eventstore.Open(ctx, embeddedtest.Connect(t, s.nats), eventstore.Config{})
+	require.NoError(t, err)
+	keys := idempotency.New(idempotency.Config{Log: log})
+	require.NoError(t, keys.Start(ctx))
+	numbers, err := eventstore.NewCounter(ctx, log.JetStream(), eventstore.CounterConfig{Name: "securities_account_number", First: 1_000_000})
+	require.NoError(t, err)
+	s.log, s.engine = log, handlers.New(handlers.Config{Log: log, SecuritiesAccountNumbers: numbers, Now: s.clock.Now})
+	s.api, err = newAPI(Config{
+		Auth: s.auth, Idempotency: keys, Rate: Rate{PerSecond: 1e6, Burst: 1e6},
+		Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, Now: s.clock.Now,
+	})
+	require.NoError(t, err)
+	s.serve()
+	return &s
+}
+
 // in is the service within a subtest.
-func (s *service) in(t *testing.T) *service {
+func (s *service) in(t testing.TB) *service {
 	c := *s
 	c.t = t
 	return &c
@@ -152,6 +186,9 @@ func (s *service) send(c call) answer {
 	r, err := http.NewRequest(c.method, s.url+c.path, body)
 	require.NoError(s.t, err)
 	r.Header.Set(headerClientID, alice)
+	if c.method == http.MethodPost {
+		r.Header.Set(headerIdempotencyKey, uuid.NewString())
+	}
 	if c.body != "" {
 		r.Header.Set("Content-Type", mediaJSON)
 	}
@@ -160,6 +197,13 @@ func (s *service) send(c call) answer {
 		if value != "" {
 			r.Header.Set(name, value)
 		}
+	}
+	if _, given := c.header[headerAuthorization]; !given {
+		token, ok := s.tokens[r.Header.Get(headerClientID)]
+		if !ok {
+			token = s.tokens[alice]
+		}
+		r.Header.Set(headerAuthorization, "Bearer "+token)
 	}
 	resp, err := s.http.Do(r)
 	require.NoError(s.t, err)
@@ -216,7 +260,8 @@ func (s *service) checkProblem(r *http.Request, a answer) {
 // kindOf restates the contract's list of slugs, apart from the code's.
 func kindOf(slug string) (int, bool) {
 	status, ok := map[string]int{
-		"invalid_request": 400, "missing_client_id": 400, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406,
+		"invalid_request": 400, "missing_client_id": 400, "missing_idempotency_key": 400, "unauthorised": 401, "forbidden": 403,
+		"too_many_requests": 429, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406,
 		"conflict": 409, "payload_too_large": 413, "unsupported_media_type": 415, "unprocessable_entity": 422,
 		"internal": 500, "unavailable": 503, "gateway_timeout": 504,
 	}[slug]
@@ -285,14 +330,14 @@ func undocumented(a *api, schema *huma.Schema, value any) []string {
 }
 
 // problem reads the problem of an answer.
-func (a answer) problem(t *testing.T) problem {
+func (a answer) problem(t testing.TB) problem {
 	t.Helper()
 	var p problem
 	require.NoError(t, json.Unmarshal(a.body, &p), "%s", a.body)
 	return p
 }
 
-func decode[T any](t *testing.T, a answer, status int) T {
+func decode[T any](t testing.TB, a answer, status int) T {
 	t.Helper()
 	require.Equal(t, status, a.status, "%s", a.body)
 	var v T
@@ -412,7 +457,7 @@ type memoryWebhooks struct {
 	hook func(ctx context.Context) error
 }
 
-func newMemoryWebhooks(t *testing.T) *memoryWebhooks {
+func newMemoryWebhooks(t testing.TB) *memoryWebhooks {
 	t.Helper()
 	keys, err := stdjson.Marshal(exampleKeys)
 	require.NoError(t, err)

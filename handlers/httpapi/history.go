@@ -7,6 +7,7 @@ import (
 
 	"closure/domain"
 	"closure/handlers"
+	"closure/handlers/auth"
 )
 
 // historyQuery is which part of a history is asked for.
@@ -20,12 +21,12 @@ type historyQuery struct {
 func (a *api) registerHistory() {
 	const text = "All events in the order in which they were decided. It stays readable after CLOSED."
 	register(a, route{
-		id: "getAccountHistory", method: http.MethodGet, path: "/accounts/{id}/history", tag: tagAccounts,
+		id: "getAccountHistory", scope: auth.AccountsRead, method: http.MethodGet, path: "/accounts/{id}/history", tag: tagAccounts,
 		summary: "Read the history of an account", text: text, noun: nounAccount,
 		status: http.StatusOK, success: "A page of the events.", example: exampleHistory,
 	}, a.history(domain.KindAccount))
 	register(a, route{
-		id: "getAccountGroupHistory", method: http.MethodGet, path: "/account_groups/{id}/history", tag: tagGroups,
+		id: "getAccountGroupHistory", scope: auth.AccountsRead, method: http.MethodGet, path: "/account_groups/{id}/history", tag: tagGroups,
 		summary: "Read the history of an account group", text: text, noun: nounGroup,
 		status: http.StatusOK, success: "A page of the events.", example: exampleHistory,
 	}, a.history(domain.KindAccountGroup))

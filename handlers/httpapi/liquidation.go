@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // newLiquidation is the body of POST /accounts/{id}/liquidations.
@@ -35,26 +34,26 @@ type (
 func (a *api) registerLiquidations() {
 	const path, one = "/accounts/{id}/liquidations", "/accounts/{id}/liquidations/{liquidation_id}"
 	register(a, route{
-		id: "createLiquidation", method: http.MethodPost, path: path, tag: tagLiquidations, summary: "Sell everything that an account holds",
+		id: "createLiquidation", scope: auth.LiquidationsAdmin, method: http.MethodPost, path: path, tag: tagLiquidations, summary: "Sell everything that an account holds",
 		text: "One SELL order is placed for each open position. It does not close the account by itself, and does not need CLOSING. " +
 			"Refused while another liquidation of the account is NEW or PROCESSING, and when nothing is held.",
 		noun: nounAccount, conflicts: true, keyed: true,
 		status: http.StatusAccepted, success: "The liquidation is taken.", example: exampleLiquidation, request: newLiquidation{UserID: exampleUser},
 	}, a.requestLiquidation)
 	register(a, route{
-		id: "listLiquidations", method: http.MethodGet, path: path, tag: tagLiquidations, summary: "List the liquidations of an account",
+		id: "listLiquidations", scope: auth.LiquidationsRead, method: http.MethodGet, path: path, tag: tagLiquidations, summary: "List the liquidations of an account",
 		text: "It shows what was just accepted.", noun: nounAccount,
 		status: http.StatusOK, success: "A page of the liquidations.", example: exampleList(exampleLiquidation),
 	}, a.listLiquidations)
 	register(a, route{
-		id: "getLiquidation", method: http.MethodGet, path: one, tag: tagLiquidations, summary: "Read a liquidation",
+		id: "getLiquidation", scope: auth.LiquidationsRead, method: http.MethodGet, path: one, tag: tagLiquidations, summary: "Read a liquidation",
 		noun: nounAccount, part: nounLiquidation,
 		status: http.StatusOK, success: "The liquidation.", example: exampleLiquidation,
 	}, func(ctx context.Context, in *byLiquidation) (*found[domain.LiquidationResource], error) {
 		return a.readLiquidation(ctx, in.ID, in.LiquidationID)
 	})
 	register(a, route{
-		id: "cancelLiquidation", method: http.MethodDelete, path: one, tag: tagLiquidations, summary: "Cancel a liquidation",
+		id: "cancelLiquidation", scope: auth.LiquidationsAdmin, method: http.MethodDelete, path: one, tag: tagLiquidations, summary: "Cancel a liquidation",
 		text: "Possible while it is NEW: then the order service is asked to cancel its orders. It is safe to repeat: a CANCELLED one is accepted again.",
 		noun: nounAccount, part: nounLiquidation, conflicts: true, status: http.StatusNoContent, success: "The liquidation is CANCELLED.",
 	}, a.cancelLiquidation)
@@ -65,7 +64,7 @@ func (a *api) requestLiquidation(ctx context.Context, in *requestLiquidation) (*
 	if err != nil {
 		return nil, err
 	}
-	id := uuid.NewString()
+	id := newID(ctx)
 	_, err = a.engine.Do(ctx, command(ctx, domain.KindAccount, in.ID, &domain.RequestLiquidation{LiquidationID: id, UserID: userID}))
 	if err != nil {
 		return nil, err

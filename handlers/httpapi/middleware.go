@@ -18,14 +18,14 @@ import (
 
 	"closure/domain"
 	"closure/handlers"
+	"closure/handlers/auth"
 )
 
 // The headers of the contract.
 const (
-	headerRequestID  = "upvest-request-id"
-	headerClientID   = "upvest-client-id"
-	headerAPIVersion = "upvest-api-version"
-	// headerIdempotencyKey is accepted, and has no effect yet.
+	headerRequestID      = "upvest-request-id"
+	headerClientID       = "upvest-client-id"
+	headerAPIVersion     = "upvest-api-version"
 	headerIdempotencyKey = "idempotency-key"
 
 	apiVersion = "1"
@@ -34,10 +34,12 @@ const (
 // request is what is known of a request beside its inputs. admit fills in the client and the media type.
 type request struct {
 	id     string // of the request: a new uuid
+	route  route  // the zero value when no call is for it
 	method string
 	path   string // as it came, escaped
 	client string // the tenant; "" for the documents and the probes
 	media  string // of the answer, as negotiated
+	seed   string // of the ids that it makes, under an idempotency key; "" for new ones
 	writer http.ResponseWriter
 }
 
@@ -58,27 +60,31 @@ func (r *request) instance() string {
 	return r.path
 }
 
-// tracked knows whether the answer has begun.
+// tracked knows whether the answer has begun, and its status.
 type tracked struct {
 	http.ResponseWriter
-	began bool
+	began  bool
+	status int // 0 while it has not begun
 }
 
 func (t *tracked) WriteHeader(status int) {
 	if t.began {
 		return // huma sets a status once more when the client has gone
 	}
-	t.began = true
+	t.began, t.status = true, status
 	t.ResponseWriter.WriteHeader(status)
 }
 
 func (t *tracked) Write(b []byte) (int, error) {
-	t.began = true
+	if !t.began {
+		t.began, t.status = true, http.StatusOK
+	}
 	return t.ResponseWriter.Write(b)
 }
 
 // ServeHTTP gives every request its id and its deadline, answers what no call is for, and whatever panics.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
 	req := &request{id: uuid.NewString(), method: r.Method, path: r.URL.EscapedPath(), writer: w}
 	w.Header().Set(headerRequestID, req.id)
 	// What is about somebody's money stays out of caches.
@@ -86,19 +92,34 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req), a.timeout)
 	defer cancel()
 	answer := &tracked{ResponseWriter: w}
-	defer a.rescue(answer, req)
+	refusal := a.unrouted(answer, r, req)
+	ctx, span := a.traced(ctx, r, req)
+	defer func() { a.observed(ctx, span, req, answer.status, time.Since(begin)) }()
+	defer a.rescue(ctx, answer, req)
 
-	r = r.WithContext(ctx)
-	if p := a.unrouted(answer, r, req); p != nil {
-		a.answer(answer, p)
+	a.boundBody(r, req)
+	if refusal != nil {
+		a.answer(answer, refusal)
 		return
 	}
-	a.mux.ServeHTTP(answer, r)
+	a.mux.ServeHTTP(answer, r.WithContext(ctx))
+}
+
+// boundBody gives the body the time of the request to arrive, also when it is refused unread: the server takes in what is left
+// of it before it answers, and a client that sends nothing would hold it there. Who has read the body takes the bound away.
+func (a *api) boundBody(r *http.Request, req *request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	err := http.NewResponseController(req.writer).SetReadDeadline(time.Now().Add(a.timeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		a.logger.Debug("the time of a body could not be bounded", "request_id", req.id, "error", err)
+	}
 }
 
 // rescue turns a panic into a 500. When the answer has begun already the connection is cut, so that the client does not
 // take a part for the whole.
-func (a *api) rescue(w *tracked, r *request) {
+func (a *api) rescue(ctx context.Context, w *tracked, r *request) {
 	v := recover()
 	if v == nil {
 		return
@@ -106,7 +127,7 @@ func (a *api) rescue(w *tracked, r *request) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
-	a.logger.Error("a request panicked", "request_id", r.id, "method", r.method, "path", r.instance(),
+	a.logger.ErrorContext(ctx, "a request panicked", "request_id", r.id, "method", r.method, "path", r.instance(),
 		"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	if w.began {
 		panic(http.ErrAbortHandler)
@@ -114,7 +135,7 @@ func (a *api) rescue(w *tracked, r *request) {
 	a.answer(w, newProblem(r, internalError, internalDetail))
 }
 
-// unrouted is the answer when no call is for the path, or none for the method.
+// unrouted is the answer when no call is for the path, or none for the method. Else the request knows its call.
 func (a *api) unrouted(w http.ResponseWriter, r *http.Request, req *request) *problem {
 	// The router would redirect //accounts to /accounts; a client of this API is better told.
 	if path.Clean(req.path) != req.path {
@@ -122,6 +143,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request, req *request) *pr
 	}
 	handler, pattern := a.mux.Handler(r)
 	if pattern != "" {
+		req.route = a.routes[pattern]
 		return nil
 	}
 	var would verdict
@@ -160,7 +182,9 @@ type exchange struct {
 	http   *http.Request
 	ids    map[string]string // by the name of the parameter
 	body   []byte
-	status int // overrides the one that huma gives; 0 for none
+	status int   // overrides the one that huma gives; 0 for none
+	held   *held // takes the answer; nil when it goes out at once
+	who    auth.Principal
 }
 
 func (x *exchange) Param(name string) string                     { return x.ids[name] }
@@ -182,6 +206,10 @@ func (x *exchange) SetStatus(status int) {
 	if x.status != 0 {
 		status = x.status
 	}
+	if x.held != nil {
+		x.held.status = status
+		return
+	}
 	x.humaContext.SetStatus(status)
 }
 
@@ -190,13 +218,30 @@ func (x *exchange) SetStatus(status int) {
 func (a *api) admit(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	x := &exchange{humaContext: ctx, route: routeOf(ctx.Operation()), req: requestOf(r.Context()), http: r, ids: map[string]string{}}
-	for _, check := range []func() error{x.checkVersion, x.checkClient, x.checkAccept, x.checkIDs, x.checkQuery, x.readBody} {
+	if err := a.carryOut(x, next); err != nil {
+		a.answer(w, a.problemOf(r.Context(), err))
+	}
+}
+
+func (a *api) carryOut(x *exchange, next func(huma.Context)) error {
+	for _, check := range []func() error{
+		x.checkVersion, x.checkClient, a.authenticated(x), x.checkAccept, x.checkIDs, x.checkQuery, x.readBody, a.signed(x),
+	} {
 		if err := check(); err != nil {
-			a.answer(w, a.problemOf(r.Context(), err))
-			return
+			return err
 		}
 	}
+	if !x.route.anonymous {
+		if err := a.enter(x.req); err != nil {
+			return err
+		}
+		defer a.leave()
+	}
+	if x.route.keyed {
+		return a.idempotent(x, next)
+	}
 	next(x)
+	return nil
 }
 
 func (x *exchange) checkVersion() error {

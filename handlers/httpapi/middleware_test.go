@@ -19,7 +19,7 @@ import (
 func TestUnknownRoutes(t *testing.T) {
 	s := start(t)
 	for _, path := range []string{"/", "/account", "/accounts/", "/accounts/" + zoe + "/", "//accounts", "/accounts/../accounts", "/./accounts",
-		"/accounts/" + zoe + "/positions", "/openapi.yaml", "/docs", "/schemas/Account.json", "/metrics", "/asyncapi.json", "/auth/token", "/sandbox/clock", "/%61ccounts2",
+		"/accounts/" + zoe + "/positions", "/openapi.yaml", "/docs", "/schemas/Account.json", "/metrics", "/asyncapi.json", "/auth/tokens", "/sandbox/clock", "/%61ccounts2",
 		"/webhooks/" + zoe + "/events", "/" + strings.Repeat("x", 20_000)} {
 		a := s.refused(call{method: "GET", path: path}, notFound, "there is nothing at this path")
 		require.LessOrEqual(t, len(a.body), 2000)
@@ -201,12 +201,16 @@ func (s *service) dial(raw string) answer {
 // A body that does not come is given up within the time of the request.
 func TestSlowBody(t *testing.T) {
 	s := start(t, func(cfg *Config) { cfg.Timeout = 100 * time.Millisecond })
-	head := "POST /account_groups HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + headerClientID + ": " + alice + "\r\n"
+	stranger := "POST /account_groups HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + headerClientID + ": " + alice + "\r\n"
+	head := stranger + headerAuthorization + ": Bearer " + s.tokens[alice] + "\r\n" + headerIdempotencyKey + ": " + zoe + "\r\n"
 	for _, raw := range []string{head + "Content-Length: 50\r\n\r\n{", head + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"} {
 		a := s.dial(raw)
 		require.Equal(t, http.StatusGatewayTimeout, a.status)
 		require.Contains(t, a.problem(t).Detail, "body: did not arrive in time")
 	}
+	// One that is refused unread is not waited for any longer.
+	require.Equal(t, http.StatusUnauthorized, s.dial(stranger+"Content-Length: 50\r\n\r\n{").status)
+	require.Equal(t, http.StatusNotFound, s.dial("POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{").status)
 	a := s.dial(head + "Transfer-Encoding: chunked\r\n\r\nnonsense\r\n")
 	require.Equal(t, http.StatusBadRequest, a.status)
 	require.Contains(t, a.problem(t).Detail, "body: ended before it was complete")
@@ -234,7 +238,7 @@ func TestClientGoesAway(t *testing.T) {
 	require.NoError(t, err)
 	conn, err := net.Dial("tcp", host.Host)
 	require.NoError(t, err)
-	_, err = fmt.Fprintf(conn, "GET /accounts?limit=1000 HTTP/1.1\r\nHost: x\r\n%s: %s\r\n\r\n", headerClientID, alice)
+	_, err = fmt.Fprintf(conn, "GET /accounts?limit=1000 HTTP/1.1\r\nHost: x\r\n%s: %s\r\n%s: Bearer %s\r\n\r\n", headerClientID, alice, headerAuthorization, s.tokens[alice])
 	require.NoError(t, err)
 	<-asked
 	require.NoError(t, conn.Close())
@@ -254,12 +258,13 @@ func TestConnectionOutlivesARequest(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	s := start(t)
-	whole := Config{Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports}
+	whole := Config{Engine: s.engine, Lists: s.lists, Webhooks: s.webhooks, Reports: s.reports, Auth: s.auth, Idempotency: s.api.idempotency}
 	_, err := New(whole)
 	require.NoError(t, err)
 	for _, change := range []func(*Config){
 		func(c *Config) { c.Engine = nil }, func(c *Config) { c.Lists = nil }, func(c *Config) { c.Webhooks = nil },
-		func(c *Config) { c.Reports = nil }, func(c *Config) { c.Timeout = -1 },
+		func(c *Config) { c.Reports = nil }, func(c *Config) { c.Timeout = -1 }, func(c *Config) { c.Auth = nil }, func(c *Config) { c.Idempotency = nil },
+		func(c *Config) { c.InFlight = -1 }, func(c *Config) { c.Rate.PerSecond = -1 },
 	} {
 		cfg := whole
 		change(&cfg)

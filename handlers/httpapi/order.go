@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // newOrder is the body of POST /orders. Exactly one of Quantity and CashAmount is given; "" counts as left out, for clients
@@ -43,7 +42,7 @@ type placeOrder struct {
 
 func (a *api) registerOrders() {
 	register(a, route{
-		id: "placeOrder", method: http.MethodPost, path: "/orders", tag: tagOrders, summary: "Place an order",
+		id: "placeOrder", scope: auth.OrdersAdmin, method: http.MethodPost, path: "/orders", tag: tagOrders, summary: "Place an order",
 		text: "The order is handed to the order service, which fills or cancels it. An ACTIVE account takes BUY and SELL, a CLOSING one SELL only, any other none (422). " +
 			"An account that does not exist, or is another client's, is 422, too. An open order keeps its account from closing.",
 		rules: true, keyed: true,
@@ -54,7 +53,7 @@ func (a *api) registerOrders() {
 		},
 	}, a.placeOrder)
 	register(a, route{
-		id: "getOrder", method: http.MethodGet, path: "/orders/{id}", tag: tagOrders, summary: "Read an order",
+		id: "getOrder", scope: auth.OrdersRead, method: http.MethodGet, path: "/orders/{id}", tag: tagOrders, summary: "Read an order",
 		noun: nounOrder, status: http.StatusOK, success: "The order.", example: exampleOrder,
 	}, a.readOrder)
 }
@@ -64,7 +63,7 @@ func (a *api) placeOrder(ctx context.Context, in *placeOrder) (*created[domain.O
 	if err != nil {
 		return nil, err
 	}
-	order, err := in.Body.command()
+	order, err := in.Body.command(newID(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -76,13 +75,13 @@ func (a *api) placeOrder(ctx context.Context, in *placeOrder) (*created[domain.O
 }
 
 // command is the order as the domain has it.
-func (b newOrder) command() (*domain.PlaceOrder, error) {
+func (b newOrder) command(id string) (*domain.PlaceOrder, error) {
 	userID, err := storedID("user_id", b.UserID)
 	if err != nil {
 		return nil, err
 	}
 	return &domain.PlaceOrder{
-		OrderID: uuid.NewString(), UserID: userID, Side: b.Side, ISIN: b.InstrumentID,
+		OrderID: id, UserID: userID, Side: b.Side, ISIN: b.InstrumentID,
 		Quantity: b.Quantity, CashAmount: b.CashAmount, Currency: b.Currency,
 	}, nil
 }

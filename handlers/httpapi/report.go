@@ -7,16 +7,17 @@ import (
 	"reflect"
 
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 func (a *api) registerReports() {
 	register(a, route{
-		id: "listUserReports", method: http.MethodGet, path: "/users/{id}/reports", tag: tagReports, summary: "List the reports of a user",
+		id: "listUserReports", scope: auth.ReportsRead, method: http.MethodGet, path: "/users/{id}/reports", tag: tagReports, summary: "List the reports of a user",
 		text: "An unknown user has an empty list.", noun: nounUser,
 		status: http.StatusOK, success: "A page of the user's reports.", example: exampleList(exampleReport),
 	}, ofUser(a.lists.Reports))
 	register(a, route{
-		id: "getReport", method: http.MethodGet, path: "/reports/{id}", tag: tagReports, summary: "Read a report",
+		id: "getReport", scope: auth.ReportsRead, method: http.MethodGet, path: "/reports/{id}", tag: tagReports, summary: "Read a report",
 		text: "As a resource in JSON, or as the PDF with `accept: application/pdf`.", noun: nounReport,
 		status: http.StatusOK, success: "The report.", example: exampleReport,
 		content: []content{{mediaJSON, reflect.TypeFor[domain.ReportResource]()}, {mediaPDF, nil}},

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"closure/handlers/auth"
 )
 
 // route is what a call says of itself beside the types of its input and its answer.
@@ -19,12 +21,14 @@ type route struct {
 	summary string
 	text    string // description
 
-	noun      string // what an id in the path is the id of
-	part      string // what a second id in the path is the id of
-	anonymous bool   // needs no client id
-	conflicts bool   // may answer 409
-	rules     bool   // may answer 422
-	keyed     bool   // takes an idempotency key
+	scope     auth.Scope // what a client needs; "" for none
+	noun      string     // what an id in the path is the id of
+	part      string     // what a second id in the path is the id of
+	anonymous bool       // needs no client id
+	conflicts bool       // may answer 409
+	rules     bool       // may answer 422
+	keyed     bool       // needs an idempotency key
+	form      bool       // takes its body as a form, not as JSON
 
 	status  int    // of success
 	success string // description of the answer
@@ -63,6 +67,7 @@ func (r route) media() []string {
 
 // register adds a call: to the router, to the checks that all calls share, and to the OpenAPI document.
 func register[I, O any](a *api, r route, handle func(context.Context, *I) (*O, error)) {
+	a.routes[r.method+" "+r.path] = r
 	huma.Register(a.huma, r.operation(a.huma.OpenAPI().Components.Schemas), func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
@@ -80,17 +85,28 @@ func (r route) operation(registry huma.Registry) huma.Operation {
 		// The body was read and bounded before huma sees it.
 		MaxBodyBytes: -1, BodyReadTimeout: -1,
 	}
+	if r.scope != "" {
+		op.Security = []map[string][]string{{schemeOAuth: {string(r.scope)}}}
+	}
 	for _, name := range r.headers() {
 		op.Parameters = append(op.Parameters, &huma.Param{Ref: "#/components/parameters/" + name})
 	}
 	if r.request != nil {
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{mediaJSON: {Example: r.request}}}
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{r.bodyMedia(): {Example: r.request}}}
 	}
 	op.Responses[strconv.Itoa(r.status)] = r.answer(registry)
 	for _, status := range r.refusals() {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + responseName(status)}
 	}
 	return op
+}
+
+// bodyMedia is the media type of the body.
+func (r route) bodyMedia() string {
+	if r.form {
+		return mediaForm
+	}
+	return mediaJSON
 }
 
 func (r route) headers() []string {
@@ -129,6 +145,15 @@ func (r route) answer(registry huma.Registry) *huma.Response {
 func (r route) refusals() []int {
 	statuses := []int{http.StatusBadRequest, http.StatusNotAcceptable, http.StatusInternalServerError,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	if !r.anonymous {
+		statuses = append(statuses, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
+	}
+	if r.form { // a secret is checked
+		statuses = append(statuses, http.StatusUnauthorized, http.StatusTooManyRequests)
+	}
+	if r.keyed {
+		r.conflicts = true
+	}
 	if strings.Contains(r.path, "{") || r.noun != "" {
 		statuses = append(statuses, http.StatusNotFound)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // newClock is the body of POST /sandbox/clock.
@@ -32,7 +33,7 @@ func (a *api) registerSandbox() {
 	doc := a.huma.OpenAPI()
 	doc.Tags = append(doc.Tags, &huma.Tag{Name: tagSandbox, Description: "This engine is a sandbox: its clock can be moved, and nothing in it is real."})
 	register(a, route{
-		id: "moveClock", method: http.MethodPost, path: "/sandbox/clock", tag: tagSandbox, summary: "Move the clock forwards",
+		id: "moveClock", scope: auth.TestsAdmin, method: http.MethodPost, path: "/sandbox/clock", tag: tagSandbox, summary: "Move the clock forwards",
 		text: "All timers that are due by then fire, each at its own time, and have done their work when this is answered. " +
 			"What was not done in time goes on when the call is repeated.",
 		status: http.StatusOK, success: "The time that it is now.", example: clock{exampleEligible}, request: newClock{exampleEligible.Format(time.RFC3339)},

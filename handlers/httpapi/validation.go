@@ -55,7 +55,7 @@ func (a *api) inputDetail(op *huma.Operation, e *huma.ErrorModel) details {
 		seen[one.Location] = true
 		place, location, _ := strings.Cut(one.Location, ".")
 		if place == "body" {
-			a.bodyDetail(&d, op.RequestBody.Content[mediaJSON].Schema, location, one)
+			a.bodyDetail(&d, op.RequestBody.Content[routeOf(op).bodyMedia()].Schema, location, one)
 			continue
 		}
 		for _, p := range op.Parameters {

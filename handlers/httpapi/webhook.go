@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // newWebhook is the body of POST /webhooks.
@@ -40,6 +41,12 @@ type createdWebhook struct {
 	Secret string `json:"secret" doc:"What the v1 signatures of its requests are made with (Standard Webhooks): whsec_ and base64. It is shown this once; rotate_secret gives another one." example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
 }
 
+// shownWebhook is a subscription with how its deliveries go.
+type shownWebhook struct {
+	domain.Webhook
+	Delivery *WebhookDelivery `json:"delivery,omitzero" doc:"An addition of this engine. How the deliveries go; absent when that cannot be told at the moment."`
+}
+
 type (
 	createWebhook struct {
 		Body newWebhook
@@ -52,14 +59,14 @@ type (
 
 func (a *api) registerWebhooks() {
 	register(a, route{
-		id: "createWebhook", method: http.MethodPost, path: "/webhooks", tag: tagWebhooks, summary: "Subscribe to events",
+		id: "createWebhook", scope: auth.WebhooksAdmin, method: http.MethodPost, path: "/webhooks", tag: tagWebhooks, summary: "Subscribe to events",
 		text: "The subscription gets the events from its creation on. The answer has its `secret`, this once. " +
 			"Every request is signed: by Standard Webhooks with the secret (`v1`) and with the engine's key (`v1a`), and with an HTTP message signature (`/auth/verify_keys`).",
 		status: http.StatusCreated, success: "The subscription and its secret.", example: createdWebhook{exampleWebhook, exampleSecret},
 		request: newWebhook{Title: exampleWebhook.Title, URL: exampleWebhook.URL, Type: exampleWebhook.Type},
 	}, a.createWebhook)
 	register(a, route{
-		id: "listWebhooks", method: http.MethodGet, path: "/webhooks", tag: tagWebhooks, summary: "List the subscriptions",
+		id: "listWebhooks", scope: auth.WebhooksRead, method: http.MethodGet, path: "/webhooks", tag: tagWebhooks, summary: "List the subscriptions",
 		status: http.StatusOK, success: "A page of the subscriptions.", example: exampleList(exampleWebhook),
 	}, ofClient(func(ctx context.Context, clientID, _ string, page domain.Page) ([]domain.Webhook, int, error) {
 		all, total, err := a.webhooks.List(ctx, clientID, page)
@@ -69,17 +76,18 @@ func (a *api) registerWebhooks() {
 		return all, total, err
 	}))
 	register(a, route{
-		id: "getWebhook", method: http.MethodGet, path: "/webhooks/{id}", tag: tagWebhooks, summary: "Read a subscription",
-		noun: nounWebhook, status: http.StatusOK, success: "The subscription.", example: exampleWebhook,
+		id: "getWebhook", scope: auth.WebhooksRead, method: http.MethodGet, path: "/webhooks/{id}", tag: tagWebhooks, summary: "Read a subscription",
+		noun: nounWebhook, status: http.StatusOK, success: "The subscription, and how its deliveries go.",
+		example: shownWebhook{exampleWebhook, &WebhookDelivery{LastDeliveredAt: &exampleWebhook.UpdatedAt}},
 	}, a.readWebhook)
 	register(a, route{
-		id: "updateWebhook", method: http.MethodPatch, path: "/webhooks/{id}", tag: tagWebhooks, summary: "Change a subscription",
+		id: "updateWebhook", scope: auth.WebhooksAdmin, method: http.MethodPatch, path: "/webhooks/{id}", tag: tagWebhooks, summary: "Change a subscription",
 		text: "What is left out stays as it is; null is refused. An empty object changes nothing.",
 		noun: nounWebhook, status: http.StatusOK, success: "The subscription.", example: exampleWebhook,
 		request: map[string]any{"enabled": false},
 	}, a.changeWebhook)
 	register(a, route{
-		id: "deleteWebhook", method: http.MethodDelete, path: "/webhooks/{id}", tag: tagWebhooks, summary: "End a subscription",
+		id: "deleteWebhook", scope: auth.WebhooksAdmin, method: http.MethodDelete, path: "/webhooks/{id}", tag: tagWebhooks, summary: "End a subscription",
 		noun: nounWebhook, status: http.StatusNoContent, success: "The subscription is no more.",
 	}, a.deleteWebhook)
 }
@@ -97,14 +105,18 @@ func (a *api) createWebhook(ctx context.Context, in *createWebhook) (*created[cr
 	return &created[createdWebhook]{Location: "/webhooks/" + w.ID, Body: createdWebhook{inFull(w), secret}}, err
 }
 
-func (a *api) readWebhook(ctx context.Context, in *ByID) (*found[domain.Webhook], error) {
+func (a *api) readWebhook(ctx context.Context, in *ByID) (*found[shownWebhook], error) {
 	w, err := a.webhooks.Get(ctx, requestOf(ctx).client, in.ID)
-	return &found[domain.Webhook]{Body: inFull(w)}, err
+	if err != nil {
+		return nil, err
+	}
+	return &found[shownWebhook]{Body: shownWebhook{inFull(w), a.delivery(ctx, in.ID)}}, nil
 }
 
 func (a *api) changeWebhook(ctx context.Context, in *changeWebhook) (*found[domain.Webhook], error) {
 	if in.Body == (webhookChange{}) {
-		return a.readWebhook(ctx, &in.ByID)
+		w, err := a.webhooks.Get(ctx, requestOf(ctx).client, in.ID)
+		return &found[domain.Webhook]{Body: inFull(w)}, err
 	}
 	w, err := a.webhooks.Update(ctx, requestOf(ctx).client, in.ID, func(w domain.Webhook) (domain.Webhook, error) {
 		w = in.Body.onto(w).WithDefaults()

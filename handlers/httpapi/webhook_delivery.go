@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // AttemptOutcome says how an attempt went.
@@ -66,6 +67,26 @@ type WebhookResponse struct {
 	Body    string            `json:"body" doc:"The beginning of the body, 4 KiB at most."`
 }
 
+// WebhookDelivery is how the deliveries of a subscription go.
+type WebhookDelivery struct {
+	Waiting         uint64     `json:"waiting" doc:"How many events were published and not taken by the endpoint yet; those under way count."`
+	LastDeliveredAt *time.Time `json:"last_delivered_at" doc:"When a request was last answered with 2xx (UTC); null when there was none, or it is too long ago."`
+	FailingSince    *time.Time `json:"failing_since" doc:"The first failure after the last success (UTC); null when the endpoint is not failing."`
+	FailedAttempts  int        `json:"failed_attempts" minimum:"0" doc:"How many attempts have failed since."`
+	LastFailure     string     `json:"last_failure,omitzero" doc:"The class of the last failure, with the status if there was one; absent when the endpoint is not failing." example:"status 503"`
+	NextAttemptAt   *time.Time `json:"next_attempt_at" doc:"When the endpoint is tried again (UTC); null when it is not failing, and when no one time holds for all that waits."`
+}
+
+// delivery is how the deliveries go; nil when that cannot be told now, which is no reason not to show the subscription.
+func (a *api) delivery(ctx context.Context, id string) *WebhookDelivery {
+	d, err := a.webhooks.Delivery(ctx, requestOf(ctx).client, id)
+	if err != nil {
+		a.logger.WarnContext(ctx, "cannot tell how the deliveries of a webhook go", "webhook", id, "request_id", requestOf(ctx).id, "error", err)
+		return nil
+	}
+	return &d
+}
+
 // ReplayFrom says where a replay begins: at a time or at an event, one of them.
 type ReplayFrom struct {
 	Time    time.Time // the first event that was published then or later
@@ -92,33 +113,33 @@ type (
 	}
 	resendEvent struct {
 		ByID
-		EventID string `path:"event_id" format:"uuid" doc:"The event's id, as in the payload. One that is malformed, unknown or another client's is 404."`
+		EventID string `path:"event_id" format:"uuid" doc:"The event's id, as in the payload. One that is malformed, unknown, another client's or not for this subscription is 404."`
 	}
 )
 
 func (a *api) registerDeliveries() {
 	register(a, route{
-		id: "listWebhookAttempts", method: http.MethodGet, path: "/webhooks/{id}/attempts", tag: tagWebhooks, summary: "List the attempts to deliver",
+		id: "listWebhookAttempts", scope: auth.WebhooksRead, method: http.MethodGet, path: "/webhooks/{id}/attempts", tag: tagWebhooks, summary: "List the attempts to deliver",
 		text: "An addition of this engine. Every request that was made, the newest first, with what the endpoint answered. " +
-			"They are kept for a time, and up to 10000 of each outcome; an attempt shows a moment after it was made.",
+			"They are kept for a time, up to 10000 of each outcome, and the oldest of all go first when there is no room; an attempt shows a moment after it was made.",
 		noun: nounWebhook, status: http.StatusOK, success: "A page of the attempts.", example: exampleAttempts,
 	}, a.listAttempts)
 	register(a, route{
-		id: "testWebhook", method: http.MethodPost, path: "/webhooks/{id}/test", tag: tagWebhooks, summary: "Try the endpoint",
+		id: "testWebhook", scope: auth.WebhooksAdmin, method: http.MethodPost, path: "/webhooks/{id}/test", tag: tagWebhooks, summary: "Try the endpoint",
 		text: "Posts an event of the type `WEBHOOK.TEST`, once and signed, also while the subscription is disabled, and answers with what the endpoint did. " +
 			"A failure of the endpoint is part of the answer.",
 		noun: nounWebhook, status: http.StatusOK, success: "What came of it.", example: exampleAnswer,
 	}, a.testWebhook)
 	register(a, route{
-		id: "replayWebhook", method: http.MethodPost, path: "/webhooks/{id}/replay", tag: tagWebhooks, summary: "Have events delivered again",
+		id: "replayWebhook", scope: auth.WebhooksAdmin, method: http.MethodPost, path: "/webhooks/{id}/replay", tag: tagWebhooks, summary: "Have events delivered again",
 		text: "An addition of this engine. All events of the subscription come again, from a time or an event on, in their order and with the ids that they had. " +
 			"An endpoint that was failing is tried at once.",
 		noun: nounWebhook, status: http.StatusAccepted, success: "They are on their way.", request: webhookReplay{exampleTime},
 	}, a.replayWebhook)
 	register(a, route{
-		id: "resendWebhookEvent", method: http.MethodPost, path: "/webhooks/{id}/events/{event_id}/resend", tag: tagWebhooks, summary: "Deliver one event again",
+		id: "resendWebhookEvent", scope: auth.WebhooksAdmin, method: http.MethodPost, path: "/webhooks/{id}/events/{event_id}/resend", tag: tagWebhooks, summary: "Deliver one event again",
 		text: "An addition of this engine. Posts the event alone, once and now, outside of the order, also while the subscription is disabled, and answers with what the endpoint did. " +
-			"A failure of the endpoint is part of the answer, and the attempt is kept.",
+			"A failure of the endpoint is part of the answer, and the attempt is kept. An event that the subscription would not get by its families, or is older than it, is 404.",
 		noun: nounWebhook, part: nounEvent, status: http.StatusOK, success: "What came of it.", example: exampleAnswer,
 	}, a.resendEvent)
 }

@@ -23,6 +23,45 @@ func (s *service) newHook() (path, id string) {
 	return "/webhooks/" + w.ID, w.ID
 }
 
+// Delivery: there is an event that waits for each attempt that is known.
+func (m *memoryWebhooks) Delivery(_ context.Context, clientID, id string) (WebhookDelivery, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.at(clientID, id)
+	d := WebhookDelivery{Waiting: uint64(len(m.attempts))}
+	if len(m.attempts) > 0 {
+		d.FailingSince, d.FailedAttempts, d.LastFailure = &exampleOpened, len(m.attempts), "status 503"
+	}
+	return d, err
+}
+
+// One subscription shows how its deliveries go.
+func TestWebhookShowsItsDeliveries(t *testing.T) {
+	s := start(t)
+	path, _ := s.newHook()
+	raw := string(s.do("GET", path, "").body)
+	require.Contains(t, raw, `"delivery":{"waiting":0,"last_delivered_at":null,"failing_since":null,"failed_attempts":0,"next_attempt_at":null}`)
+	s.webhooks.attempts = []WebhookAttempt{exampleAttempt, exampleAttempt}
+	got := decode[shownWebhook](t, s.do("GET", path, ""), http.StatusOK)
+	require.Equal(t, &WebhookDelivery{Waiting: 2, FailingSince: &exampleOpened, FailedAttempts: 2, LastFailure: "status 503"}, got.Delivery)
+	for _, other := range []answer{s.do("GET", "/webhooks", ""), s.do("PATCH", path, `{}`), s.do("PATCH", path, `{"title":"x"}`)} {
+		require.NotContains(t, string(other.body), `"delivery"`, "it costs a few questions to the server")
+	}
+
+	// That it cannot be told keeps nothing back.
+	blind := start(t, func(cfg *Config) { cfg.Webhooks = blindfolded{cfg.Webhooks.(*memoryWebhooks)} })
+	path, _ = blind.newHook()
+	require.NotContains(t, string(blind.do("GET", path, "").body), `"delivery"`)
+	require.Contains(t, blind.logged.String(), "dial 10.1.2.3")
+}
+
+// blindfolded cannot tell how deliveries go at the moment.
+type blindfolded struct{ *memoryWebhooks }
+
+func (blindfolded) Delivery(context.Context, string, string) (WebhookDelivery, error) {
+	return WebhookDelivery{}, errors.Join(eventstore.ErrUnavailable, errors.New("dial 10.1.2.3"))
+}
+
 func TestListAttempts(t *testing.T) {
 	s := start(t)
 	path, id := s.newHook()
@@ -150,6 +189,7 @@ func TestSearchesArePatient(t *testing.T) {
 		r, err := http.NewRequestWithContext(ctx, c.method, s.url+c.path, strings.NewReader(c.body))
 		require.NoError(t, err)
 		r.Header.Set(headerClientID, alice)
+		r.Header.Set(headerAuthorization, "Bearer "+s.tokens[alice])
 		_, err = s.http.Do(r)
 		var failed *url.Error
 		require.ErrorAs(t, err, &failed)

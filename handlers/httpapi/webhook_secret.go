@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"closure/domain"
+	"closure/handlers/auth"
 )
 
 // defaultOverlap is for how long the secret before signs as well after a rotation.
@@ -44,7 +45,7 @@ type rotateSecret struct {
 
 func (a *api) registerSecrets() {
 	register(a, route{
-		id: "rotateWebhookSecret", method: http.MethodPost, path: "/webhooks/{id}/rotate_secret", tag: tagWebhooks, summary: "Get a new secret",
+		id: "rotateWebhookSecret", scope: auth.WebhooksAdmin, method: http.MethodPost, path: "/webhooks/{id}/rotate_secret", tag: tagWebhooks, summary: "Get a new secret",
 		text: "An addition of this engine. For the overlap requests carry a signature of each secret, so that the endpoint can take the new one at any moment. " +
 			"One that still signed from a rotation before ends at once.",
 		noun: nounWebhook, status: http.StatusOK, success: "The new secret, this once.", example: exampleRotation,
@@ -72,7 +73,7 @@ func (a *api) rotateSecret(ctx context.Context, in *rotateSecret) (*found[rotate
 	}
 	secret, until, err := a.webhooks.RotateSecret(ctx, requestOf(ctx).client, in.ID, overlap)
 	out := rotatedSecret{Secret: secret}
-	if overlap > 0 {
+	if overlap > 0 && !until.IsZero() { // there may have been none before
 		until = until.UTC()
 		out.PreviousValidUntil = &until
 	}

@@ -38,6 +38,7 @@ func (s *Service) setAside(d delivery) error {
 	msg.Data = body
 	msg.Header.Set(headerFirstSequence, strconv.FormatUint(d.sequence, 10))
 	msg.Header.Set(headerFirstTime, d.stored.UTC().Format(time.RFC3339Nano))
+	d.trace.Put(msg.Header)
 	id := domain.DeriveID("set_aside", eventstore.StreamCommands, strconv.FormatUint(d.sequence, 10))
 	s.log.Debug("set a command aside", "subject", d.subject, "sequence", d.sequence)
 	return s.store(msg, eventstore.StreamCommands, id)

@@ -10,6 +10,7 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/eventstore/tracing"
 	"closure/handlers"
 )
 
@@ -37,7 +38,7 @@ func deliveryOf(msg jetstream.Msg) (delivery, error) {
 	}
 	subject, aside := eventstore.CommandOf(msg.Subject())
 	d := delivery{
-		request:  request{subject: subject, body: msg.Data()},
+		request:  request{subject: subject, body: msg.Data(), way: "inbox", trace: tracing.From(msg.Headers())},
 		sequence: meta.Sequence.Stream, stored: meta.Timestamp, count: meta.NumDelivered, msg: msg,
 	}
 	if aside {
@@ -95,7 +96,8 @@ func (s *Service) settle(d delivery) (domain.Command, error) {
 		case transient(err):
 			// Once at the beginning, and then only as often as the longest pause.
 			if !waiting || wait.Longest() {
-				s.log.Warn("a command of the inbox has to wait", "subject", d.subject, "command_id", c.ID, "error", err)
+				s.log.WarnContext(d.trace.In(s.working), "a command of the inbox has to wait", "subject", d.subject, "command_id", c.ID,
+					"request_id", c.RequestID, "correlation_id", c.CorrelationID, "error", err)
 			}
 			waiting = true
 		case slugOf(err) != handlers.InternalError:

@@ -73,6 +73,7 @@ func AsyncAPI(version, natsURL string) ([]byte, error) {
 	d.addEvents()
 	d.addCommands()
 	d.addQueries()
+	d.addStatus()
 	d.addLog()
 	d.Components.Schemas = d.schemas.Finish(reflect.TypeFor[domain.Party](), reflect.TypeFor[ClosuresRequest]())
 	body, err := json.Marshal(d.Document)
@@ -145,6 +146,31 @@ func (d *document) addQueries() {
 		Name: "ClosuresRequest", Summary: "Which closings; an empty body asks for all.", ContentType: mediaJSON, Tags: tagged(tagQueries),
 		Payload:  d.schemas.Of(reflect.TypeFor[ClosuresRequest]()),
 		Examples: []asyncapi.MessageExample{{Payload: ClosuresRequest{Status: domain.StatusClosing, Blocker: domain.OpenPositions}}},
+	})
+}
+
+// addStatus describes the question of how the engines are. What they answer is the program's: see its command 'status'.
+func (d *document) addStatus() {
+	state := d.schemas.Put("EngineStatus", &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"id", "version", "ready"}, Properties: map[string]*huma.Schema{
+			"id":      {Type: huma.TypeString, Description: "Of this run of the engine."},
+			"version": {Type: huma.TypeString, Description: "Of the program."},
+			"ready":   {Type: huma.TypeBoolean, Description: "Whether it can serve requests."},
+			"reason":  {Type: huma.TypeString, Description: "Why it is not ready; absent when it is."},
+		},
+	})
+	d.Add("status.answer", asyncapi.Channel{Title: "How an engine is"}, asyncapi.Operation{}, asyncapi.Message{
+		Name: "EngineStatus", Summary: "What one engine says of itself, with more members than these.", ContentType: mediaJSON, Tags: tagged(tagQueries),
+		Payload: state, Examples: []asyncapi.MessageExample{{Payload: map[string]any{"id": exampleEvent, "version": "1.2.3", "ready": true}}},
+	})
+	d.Add("status", asyncapi.Channel{
+		Address: address(eventstore.QueryStatus), Title: "How the engines are", Tags: tagged(tagQueries),
+		Description: "For operators. Every engine answers: a request gets as many answers as there are engines.",
+	}, asyncapi.Operation{
+		Action: asyncapi.Receive, Summary: "Ask the engines how they are", Tags: tagged(tagQueries), Reply: asyncapi.Answer("status.answer", "EngineStatus"),
+	}, asyncapi.Message{
+		Name: "StatusRequest", Summary: "The body is empty.", ContentType: mediaJSON, Tags: tagged(tagQueries),
+		Payload: &huma.Schema{}, Examples: []asyncapi.MessageExample{{Payload: map[string]any{}}},
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/tracing"
 	"closure/handlers/natsapi/asyncapi"
 )
 
@@ -137,14 +138,18 @@ var (
 		{"ce-subject", false, huma.Schema{Description: "The id of the resource that the event speaks of."}},
 		{"ce-time", true, huma.Schema{Format: "date-time", Description: "When it happened (UTC)."}},
 		{"ce-clientid", false, huma.Schema{Description: "The tenant."}},
-		{"ce-datacontenttype", false, huma.Schema{Enum: []any{mediaJSON}, Description: "What the body is, as the NATS binding has it."}},
+		{"ce-datacontenttype", false, huma.Schema{Enum: []any{mediaJSON}, Description: "What the body is, as the NATS binding has it. Events of former versions are without it."}},
 		{"content-type", true, huma.Schema{Enum: []any{mediaJSON}, Description: "What the body is, as CloudEvents SDKs look for it."}},
 		{jetstream.MsgIDHeader, true, huma.Schema{Format: "uuid", Description: "The same as ce-id, for JetStream."}},
+		{tracing.HeaderParent, false, huma.Schema{Description: "The W3C trace context in which it happened."}},
+		{tracing.HeaderState, false, huma.Schema{Description: "Its trace state."}},
 	}
 	headersOfCommits = []header{
 		{"ce-subject", true, huma.Schema{Description: "The id of the resource that the event speaks of."}},
 		{"ce-clientid", true, huma.Schema{Description: "The tenant."}},
 		{"ce-logsequence", true, huma.Schema{Pattern: "^[1-9][0-9]*$", Description: "The sequence in CLOSURE_LOG of the commit that the event comes from."}},
+		{"ce-" + tracing.HeaderParent, false, huma.Schema{Description: "The same as traceparent: the Distributed Tracing extension of CloudEvents."}},
+		{"ce-" + tracing.HeaderState, false, huma.Schema{Description: "The same as tracestate, written as the binding asks for."}},
 		{headerIndex, true, huma.Schema{Pattern: "^(0|[1-9][0-9]*)$", Description: "The place of the event in that commit, from 0."}},
 	}
 )
@@ -171,10 +176,11 @@ func eventHeaders(lists ...[]header) *huma.Schema {
 func exampleEventOf(e publishedEvent) asyncapi.MessageExample {
 	headers := map[string]any{
 		"ce-specversion": "1.0", "ce-id": exampleEvent, "ce-source": "/closure", "ce-type": e.name, "ce-subject": subjectOf(e.body),
-		"ce-time": exampleRequested.Format(time.RFC3339Nano), "ce-clientid": exampleClient, "content-type": mediaJSON, jetstream.MsgIDHeader: exampleEvent,
+		"ce-time": exampleRequested.Format(time.RFC3339Nano), "ce-clientid": exampleClient,
+		"ce-datacontenttype": mediaJSON, "content-type": mediaJSON, jetstream.MsgIDHeader: exampleEvent,
 	}
 	if ofCommits(e.name) {
-		headers["ce-datacontenttype"], headers["ce-logsequence"], headers[headerIndex] = mediaJSON, strconv.Itoa(4711), "0"
+		headers["ce-logsequence"], headers[headerIndex] = strconv.Itoa(4711), "0"
 	}
 	return asyncapi.MessageExample{Headers: headers, Payload: e.body}
 }

@@ -10,6 +10,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/tracing"
 	"closure/handlers/natsapi/asyncapi"
 )
 
@@ -50,6 +51,8 @@ func (d *document) addLog() {
 			eventstore.HeaderHash: {Type: huma.TypeString, Pattern: "^[0-9a-f]{64}$", Description: "SHA-256 of the body, byte for byte as stored; " +
 				"the next commit on the subject has it as prev_hash."},
 			jetstream.MsgIDHeader: {Type: huma.TypeString, Description: "The commit's id."},
+			tracing.HeaderParent:  {Type: huma.TypeString, Description: "The W3C trace context of whoever asked. The chain does not cover it."},
+			tracing.HeaderState:   {Type: huma.TypeString, Description: "Its trace state."},
 		},
 	})
 	d.Add("log", asyncapi.Channel{

@@ -25,3 +25,6 @@ func ConsumerOf(id string) string { return partitionConsumer(eventstore.InboxPar
 
 // SetCommandTime bounds one execution otherwise than New does. It has to be called before Start.
 func (s *Service) SetCommandTime(d time.Duration) { s.commandTime = d }
+
+// ParseClosures reads the body of a query.
+var ParseClosures = parseClosures

@@ -23,6 +23,8 @@ const (
 	pullHeartbeat = 2 * time.Second
 	// asideWorkers is how many of the commands that wait are tried at a time.
 	asideWorkers = 8
+	// asideConsumer is the consumer of the commands that wait.
+	asideConsumer = "aside"
 )
 
 // lane is one consumer of the inbox, and the workers on it.
@@ -39,7 +41,7 @@ type lane struct {
 func (s *Service) lanes() []lane {
 	all := []lane{
 		{name: "malformed", filter: eventstore.CommandSubjects, pending: 1, workers: 1, handle: s.handleInbox},
-		{name: "aside", filter: eventstore.AsideSubjects, pending: -1, workers: asideWorkers, handle: s.handleAside},
+		{name: asideConsumer, filter: eventstore.AsideSubjects, pending: -1, workers: asideWorkers, handle: s.handleAside},
 	}
 	for p := range eventstore.InboxPartitions {
 		all = append(all, lane{name: partitionConsumer(p), filter: eventstore.InboxFilter(p), pending: 1, workers: 1, handle: s.handleInbox})

@@ -135,6 +135,7 @@ func TestARefusedCommandIsPublished(t *testing.T) {
 		"ce-subject":           {group},
 		"ce-time":              {"2026-05-04T01:02:01.123456789Z"},
 		"ce-clientid":          {clientID},
+		"ce-datacontenttype":   {"application/json"},
 		"content-type":         {"application/json"},
 		"Nats-Msg-Id":          {eventID},
 		"Nats-Expected-Stream": {"CLOSURE_EVENTS"},

@@ -38,6 +38,9 @@ type ClosuresAnswer struct {
 
 // addQueries registers what operators may ask; without lists there is nothing to ask.
 func (s *Service) addQueries(service micro.Service) error {
+	if err := s.addStatus(service); err != nil {
+		return err
+	}
 	if s.cfg.Lists == nil {
 		return nil
 	}
@@ -45,6 +48,21 @@ func (s *Service) addQueries(service micro.Service) error {
 		s.hand(req, func() any { return s.closures(req.Data()) }, func(p *Problem) any { return ClosuresAnswer{Error: p} })
 	}), micro.WithEndpointSubject(eventstore.QueryClosures),
 		micro.WithEndpointMetadata(map[string]string{"answer": `{"total_count", "data", "error"}`}))
+}
+
+// addStatus registers the question of how the engine is. Every engine answers it.
+func (s *Service) addStatus(service micro.Service) error {
+	if s.cfg.Status == nil {
+		return nil
+	}
+	return service.AddEndpoint("status", micro.HandlerFunc(func(req micro.Request) {
+		s.hand(req, func() any {
+			ctx, cancel := context.WithTimeout(s.working, s.commandTime)
+			defer cancel()
+			return s.cfg.Status(ctx)
+		}, func(p *Problem) any { return ClosuresAnswer{Error: p} })
+	}), micro.WithEndpointSubject(eventstore.QueryStatus), micro.WithEndpointQueueGroupDisabled(),
+		micro.WithEndpointMetadata(map[string]string{"answer": "each engine's own state"}))
 }
 
 func (s *Service) closures(body []byte) ClosuresAnswer {

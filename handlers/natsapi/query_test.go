@@ -89,3 +89,22 @@ func TestAListThatFails(t *testing.T) {
 	require.Equal(t, 500, a.Error.Status)
 	require.NotContains(t, a.Error.Detail, "fire", "no internal text")
 }
+
+// FuzzParseClosures: any bytes are a query or a refusal that says what is wrong.
+func FuzzParseClosures(f *testing.F) {
+	for _, seed := range []string{``, `{}`, `{"status":"CLOSING","limit":10}`, `{"blocker":"OPEN_POSITIONS","offset":-1}`, `{"client_id":"x"}`, `[1`, `null`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		q, err := natsapi.ParseClosures(body)
+		if err != nil {
+			require.NotEmpty(t, err.Error())
+			return
+		}
+		again, err := json.Marshal(q)
+		require.NoError(t, err)
+		same, err := natsapi.ParseClosures(again)
+		require.NoError(t, err)
+		require.Equal(t, q, same)
+	})
+}

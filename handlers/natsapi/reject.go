@@ -42,8 +42,13 @@ func (s *Service) reject(d delivery, c domain.Command, cause error) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errAbandoned, err)
 	}
-	s.log.Debug("rejected a command", "subject", d.subject, "command_id", c.ID, "type", r.Error.Type)
-	return s.store(msg, eventstore.StreamEvents, r.ID)
+	s.log.DebugContext(d.trace.In(s.working), "rejected a command", "subject", d.subject, "command_id", c.ID,
+		"request_id", c.RequestID, "correlation_id", c.CorrelationID, "type", r.Error.Type)
+	if err := s.store(msg, eventstore.StreamEvents, r.ID); err != nil {
+		return err
+	}
+	s.cfg.Rejected(slugOf(cause))
+	return nil
 }
 
 // rejection writes the event as CloudEvents 1.0 in the NATS binding, binary mode. Attributes without a value are left out.
@@ -68,12 +73,14 @@ func (s *Service) rejection(r Rejection, d delivery, c domain.Command) (*nats.Ms
 		{"ce-subject", resource},
 		{"ce-time", s.cfg.Now().UTC().Format(time.RFC3339Nano)},
 		{"ce-clientid", c.ClientID},
-		{"content-type", "application/json"},
+		{"ce-datacontenttype", mediaJSON}, // the binding looks here, and the SDK there
+		{"content-type", mediaJSON},
 	} {
 		if h[1] != "" {
 			msg.Header.Set(h[0], h[1])
 		}
 	}
+	d.trace.Put(msg.Header)
 	return msg, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/eventstore/tracing"
 	"closure/handlers"
 )
 
@@ -69,12 +70,13 @@ func (s *Service) takeRequest(req micro.Request) {
 		s.log.Debug("dropped a request without a reply subject", "subject", req.Subject())
 		return
 	}
-	s.hand(req, func() any { return s.answer(req.Subject(), req.Data()) }, func(p *Problem) any { return Answer{Result: Rejected, Error: p} })
+	from := tracing.From(req.Headers())
+	s.hand(req, func() any { return s.answer(req.Subject(), req.Data(), from) }, func(p *Problem) any { return Answer{Result: Rejected, Error: p} })
 }
 
 // answer executes one request.
-func (s *Service) answer(subject string, body []byte) Answer {
-	r := request{subject: subject, body: body}
+func (s *Service) answer(subject string, body []byte, from tracing.Context) Answer {
+	r := request{subject: subject, body: body, way: "rpc", trace: from}
 	var ok bool
 	if r.aggregate, r.id, r.command, ok = eventstore.ParseRPCSubject(subject); !ok {
 		r.refusal = malformedSubject(subject, eventstore.RPCForm)
@@ -93,7 +95,8 @@ func (s *Service) logAnswer(r request, c domain.Command, err error) {
 	case slugOf(err) == handlers.InternalError:
 		s.logFailure(r, c, err)
 	case transient(err):
-		s.log.Warn("a request could not be carried out", "subject", r.subject, "command_id", c.ID, "error", err)
+		s.log.WarnContext(r.trace.In(s.working), "a request could not be carried out", "subject", r.subject, "command_id", c.ID,
+			"request_id", c.RequestID, "correlation_id", c.CorrelationID, "error", err)
 	}
 }
 

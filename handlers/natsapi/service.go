@@ -12,11 +12,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/eventstore/tracing"
 	"closure/handlers"
 )
 
@@ -37,6 +39,12 @@ type Config struct {
 	Replicas int
 	// EarlyFactWait is how long a fact in the inbox waits for its aggregate to be opened. Defaults to 10m.
 	EarlyFactWait time.Duration
+	// Status is what the engine says of itself on closure.query.status: a JSON object. Defaults to none: the question is not answered.
+	Status func(ctx context.Context) any
+	// Rejected is told the kind of problem of every command of the inbox that is refused. Defaults to nobody.
+	Rejected func(handlers.Slug)
+	// Tracer makes a span of every command that comes. Defaults to none: a trace context that comes is handed on.
+	Tracer trace.Tracer
 	// Version of the program, as the micro service shows it: a semantic version. Defaults to 0.0.0.
 	Version string
 	// Logger for what an operator may want to know. Defaults to none.
@@ -54,6 +62,12 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Version == "" {
 		cfg.Version = "0.0.0"
+	}
+	if cfg.Rejected == nil {
+		cfg.Rejected = func(handlers.Slug) {}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = tracing.None()
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -85,3 +85,19 @@ const requestTime = 5 * time.Second
 func (s *Service) forRequest() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.working, requestTime)
 }
+
+// Waiting is how many commands of the inbox are not settled, and how many of those that came before what they are about wait aside.
+// Both are of all engines.
+func (s *Service) Waiting(ctx context.Context) (inbox, aside uint64, err error) {
+	stream, err := s.js.Stream(ctx, eventstore.StreamCommands)
+	if err != nil {
+		return 0, 0, eventstore.Unavailable("look at the inbox", err)
+	}
+	consumer, err := stream.Consumer(ctx, asideConsumer)
+	if err != nil {
+		return 0, 0, eventstore.Unavailable("look at the commands that wait", err)
+	}
+	info := consumer.CachedInfo()
+	aside = info.NumPending + uint64(max(info.NumAckPending, 0))
+	return stream.CachedInfo().State.Msgs - min(stream.CachedInfo().State.Msgs, aside), aside, nil
+}

@@ -106,6 +106,7 @@ func (m *Manager) Timers() *timer.Service { return m.timers }
 // commands are never refused for good, so what is refused now is tried again.
 func (m *Manager) handle(ctx context.Context, commits []eventstore.Recorded) error {
 	for _, c := range commits {
+		ctx := c.Trace.In(ctx) // what follows belongs to the same trace
 		events, err := replay.Events(c.Commit)
 		if err != nil {
 			return err

@@ -12,12 +12,14 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/tracing"
 )
 
 // event is a message for CLOSURE_EVENTS, and the place in the log that it comes from.
 type event struct {
-	msg  *nats.Msg
-	from place
+	msg   *nats.Msg
+	from  place
+	trace tracing.Context // of the commit
 }
 
 // place is where an event stands in the log: the sequence of its commit, and its index there.
@@ -44,6 +46,9 @@ const (
 	// The CloudEvents SDK for Go, and CONTRACT, have it in content-type alone. Both get what they look for.
 	headerDataContentType = "ce-datacontenttype"
 	headerContentType     = "content-type"
+	// The Distributed Tracing extension.
+	headerTraceParent = "ce-traceparent"
+	headerTraceState  = "ce-tracestate"
 	// headerIndex is ours: the event's index in its commit. With the log's sequence it orders events.
 	headerIndex = "closure-index"
 )
@@ -79,7 +84,20 @@ func cloudEvent(c eventstore.Recorded, p domain.Publication) (event, error) {
 	msg.Header.Set(headerContentType, mediaJSON)
 	msg.Header.Set(headerIndex, fmt.Sprint(p.Index))
 	msg.Header.Set(jetstream.MsgIDHeader, id)
-	return event{msg: msg, from: place{c.Sequence, p.Index}}, nil
+	return event{msg: msg, from: place{c.Sequence, p.Index}, trace: c.Trace}, nil
+}
+
+// carry puts a trace context on the event: as the header that tracers look for, and as the Distributed Tracing extension of
+// CloudEvents, which is to say the same where an event goes in one hop.
+func (e event) carry(c tracing.Context) {
+	c.Put(e.msg.Header)
+	for name, value := range map[string]string{headerTraceParent: c.Parent, headerTraceState: c.State} {
+		if value == "" {
+			e.msg.Header.Del(name)
+			continue
+		}
+		e.msg.Header.Set(name, attribute(value))
+	}
 }
 
 // attribute writes a value as the binding asks for: printable ASCII as it is, but for the space, " and %; of all else each

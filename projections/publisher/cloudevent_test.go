@@ -1,24 +1,17 @@
 package publisher
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
-	"github.com/cloudevents/sdk-go/v2/binding"
-	"github.com/cloudevents/sdk-go/v2/binding/format"
-	"github.com/cloudevents/sdk-go/v2/binding/spec"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,115 +21,13 @@ import (
 	"closure/eventstore"
 	"closure/handlers"
 	"closure/handlers/natsapi"
+	"closure/projections/publisher/cloudeventstest"
 )
 
-// natsMessage hands a NATS message in binary mode to the CloudEvents SDK. The SDK's own adapter for JetStream reads the type of the
-// data from content-type and takes values as they are; the binding has it in ce-datacontenttype, and values percent-encoded. An
-// event has to be the same to both.
-type natsMessage struct {
-	header    nats.Header
-	data      []byte
-	asBinding bool
-}
-
-var (
-	_        binding.Message               = natsMessage{}
-	_        binding.MessageMetadataReader = natsMessage{}
-	prefixed                               = spec.WithPrefix("ce-")
-)
-
-// ReadEncoding: by the binding a content-type of CloudEvents means structured, anything else binary.
-func (m natsMessage) ReadEncoding() binding.Encoding {
-	if m.version() == nil {
-		return binding.EncodingUnknown
-	}
-	if format.IsFormat(m.header.Get("content-type")) {
-		return binding.EncodingStructured
-	}
-	return binding.EncodingBinary
-}
-
-func (m natsMessage) version() spec.Version {
-	return prefixed.Version(m.header.Get(prefixed.PrefixedSpecVersionName()))
-}
-
-func (natsMessage) ReadStructured(context.Context, binding.StructuredWriter) error {
-	return binding.ErrNotStructured
-}
-
-func (m natsMessage) ReadBinary(ctx context.Context, w binding.BinaryWriter) error {
-	for name, values := range m.header {
-		value := values[0]
-		if name == "content-type" && !m.asBinding {
-			if err := w.SetAttribute(m.version().AttributeFromKind(spec.DataContentType), value); err != nil {
-				return err
-			}
-		}
-		extension, isAttribute := strings.CutPrefix(strings.ToLower(name), "ce-")
-		if !isAttribute {
-			continue
-		}
-		value, err := m.decode(value)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if attribute := m.version().Attribute(name); attribute != nil {
-			err = w.SetAttribute(attribute, value)
-		} else {
-			err = w.SetExtension(extension, value)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return w.SetData(bytes.NewReader(m.data))
-}
-
-func (m natsMessage) decode(value string) (string, error) {
-	if !m.asBinding {
-		return value, nil
-	}
-	for _, b := range []byte(value) {
-		if b <= ' ' || b > '~' || b == '"' {
-			return "", fmt.Errorf("%q has to be percent-encoded", value)
-		}
-	}
-	decoded, err := url.PathUnescape(value)
-	if err == nil && !utf8.ValidString(decoded) {
-		err = fmt.Errorf("%q is not UTF-8", value)
-	}
-	return decoded, err
-}
-
-func (m natsMessage) GetAttribute(kind spec.Kind) (spec.Attribute, any) {
-	attribute := m.version().AttributeFromKind(kind)
-	if attribute == nil || m.header.Get(attribute.PrefixedName()) == "" {
-		return attribute, nil
-	}
-	return attribute, m.header.Get(attribute.PrefixedName())
-}
-
-func (m natsMessage) GetExtension(name string) any { return m.header.Get("ce-" + name) }
-
-func (natsMessage) Finish(error) error { return nil }
-
-// parsed is a message as the SDK reads it, which has to find it valid, and the same in both readings.
+// parsed is a message as the SDK reads it.
 func parsed(t *testing.T, header nats.Header, data []byte) ce.Event {
 	t.Helper()
-	var read [2]*ce.Event
-	for i, asBinding := range []bool{true, false} {
-		m := natsMessage{header, data, asBinding}
-		require.Equal(t, binding.EncodingBinary, m.ReadEncoding())
-		e, err := binding.ToEvent(testContext(t), m)
-		require.NoError(t, err)
-		require.NoError(t, e.Validate())
-		read[i] = e
-	}
-	// COMMAND.REJECTED has the type of its data in content-type alone.
-	if header.Get("ce-datacontenttype") != "" {
-		require.Equal(t, read[0], read[1])
-	}
-	return *read[1]
+	return cloudeventstest.Parse(t, header, data)
 }
 
 // Every type of event there is, published by whoever publishes it, is a CloudEvent 1.0 to the SDK.
@@ -269,7 +160,7 @@ func TestAttributesAreEncoded(t *testing.T) {
 		"\x7f~!":                     "%7F~!",
 	} {
 		require.Equal(t, header, attribute(value))
-		back, err := natsMessage{asBinding: true}.decode(header)
+		back, err := cloudeventstest.Decode(header)
 		require.NoError(t, err)
 		require.Equal(t, value, back)
 	}
@@ -299,8 +190,5 @@ func TestAnEventWithStrangeAttributes(t *testing.T) {
 // parsedAs reads by one of the two ways alone.
 func parsedAs(t *testing.T, msg *jetstream.RawStreamMsg, asBinding bool) ce.Event {
 	t.Helper()
-	e, err := binding.ToEvent(testContext(t), natsMessage{msg.Header, msg.Data, asBinding})
-	require.NoError(t, err)
-	require.NoError(t, e.Validate())
-	return *e
+	return cloudeventstest.ParseAs(t, msg.Header, msg.Data, asBinding)
 }

@@ -17,6 +17,7 @@ import (
 	"closure/eventstore/embedded"
 	"closure/eventstore/embedded/embeddedtest"
 	"closure/eventstore/replay"
+	"closure/eventstore/tracing"
 )
 
 // The cast of the tests.
@@ -51,6 +52,7 @@ type author struct {
 	states map[domain.Ref]domain.Aggregate
 	heads  map[domain.Ref]eventstore.Head
 	all    []eventstore.Recorded
+	trace  tracing.Context // in which it writes
 }
 
 func newAuthor(t testing.TB) *author {
@@ -102,7 +104,7 @@ func (a *author) command(ref domain.Ref, p domain.Payload) domain.Command {
 
 func (a *author) append(c domain.Command, events ...eventstore.Event) eventstore.Recorded {
 	a.t.Helper()
-	recorded, err := a.log.Append(testContext(a.t), eventstore.Commit{
+	recorded, err := a.log.Append(a.trace.In(testContext(a.t)), eventstore.Commit{
 		ID:        fmt.Sprintf("c0330000-0000-4000-8000-%012d", len(a.all)+1),
 		Aggregate: string(c.Target.Kind), AggregateID: c.Target.ID, ClientID: c.ClientID, Command: c.Payload.CommandName(),
 		CommandID: c.ID, Actor: c.Actor, Time: c.Time, Events: events,

@@ -18,10 +18,12 @@ import (
 	"log/slog"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/replay"
+	"closure/eventstore/tracing"
 )
 
 // Config of a Publisher.
@@ -29,6 +31,8 @@ type Config struct {
 	Log *eventstore.Log
 	// Replicas of CLOSURE_EVENTS when it is created; one that exists has to have as many at least. Defaults to 1.
 	Replicas int
+	// Tracer makes a span of every event that is published. Defaults to none: the trace context of the commit is handed on.
+	Tracer trace.Tracer
 	// Logger for what an operator may want to know. Defaults to none.
 	Logger *slog.Logger
 }
@@ -47,6 +51,9 @@ type Publisher struct {
 func New(cfg Config) *Publisher {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = tracing.None()
 	}
 	p := &Publisher{cfg: cfg, js: cfg.Log.JetStream(), hold: holdBytes, states: replay.NewTracker(cfg.Log, 0)}
 	p.follower = eventstore.NewFollower(cfg.Log, eventstore.FollowerConfig{Name: "publisher", Handle: p.handle, Logger: cfg.Logger})

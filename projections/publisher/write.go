@@ -9,7 +9,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	attributes "go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
+
+	"closure/eventstore/tracing"
 )
 
 const (
@@ -46,10 +50,42 @@ func (p *Publisher) publishRun(ctx context.Context, events []event) error {
 			missing = append(missing, e)
 		}
 	}
+	published := p.traced(ctx, missing)
 	if len(missing) <= fewEvents {
-		return p.publishSingly(ctx, missing, last)
+		err = p.publishSingly(ctx, missing, last)
+	} else {
+		err = p.publishBatch(ctx, missing, last)
 	}
-	return p.publishBatch(ctx, missing, last)
+	published(err)
+	return err
+}
+
+// traced begins a span for each event, in the trace of its commit, and has the event carry it.
+func (p *Publisher) traced(ctx context.Context, events []event) (published func(error)) {
+	var spans []trace.Span
+	for _, e := range events {
+		if !e.trace.Valid() {
+			continue
+		}
+		ctx, span := p.cfg.Tracer.Start(e.trace.In(ctx), "publish "+e.msg.Header.Get(headerType), trace.WithSpanKind(trace.SpanKindProducer))
+		e.carry(tracing.Of(ctx))
+		if span.IsRecording() {
+			span.SetAttributes(
+				attributes.String("messaging.system", "nats"), attributes.String("messaging.operation.type", "send"),
+				attributes.String("messaging.destination.name", e.msg.Subject), attributes.String("messaging.message.id", e.msg.Header.Get(headerID)),
+			)
+			spans = append(spans, span)
+		}
+	}
+	return func(err error) {
+		failure := ""
+		if err != nil {
+			failure = "not published"
+		}
+		for _, span := range spans {
+			tracing.End(span, failure)
+		}
+	}
 }
 
 // published is the last event on a subject: its sequence in CLOSURE_EVENTS (0 for none), and where it came from.

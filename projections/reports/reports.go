@@ -103,6 +103,7 @@ var kinds = map[string]kind{
 
 func (s *Service) handle(ctx context.Context, commits []eventstore.Recorded) error {
 	for _, c := range commits {
+		ctx := c.Trace.In(ctx) // the record of the report belongs to the same trace
 		// All of them are decoded: what only a later version of the engine makes a report for is not passed over.
 		events, err := replay.Events(c.Commit)
 		if err != nil {

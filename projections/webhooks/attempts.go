@@ -3,6 +3,7 @@ package webhooks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,10 @@ const (
 	maxAttempts = 10_000
 	// keepAnswer is how much of an answer is kept, in bytes.
 	keepAnswer = 1 << 10
+	// leastAttemptBytes is what the stream is to have at least; a server that has less storage than that cannot serve.
+	leastAttemptBytes = 16 << 20
+	// codeStorageExceeded: the server, or the account, has not so much storage left. nats.go does not name it.
+	codeStorageExceeded jetstream.ErrorCode = 10047
 	// readAttemptsWithin bounds the reading of a subscription's attempts.
 	readAttemptsWithin = 30 * time.Second
 )
@@ -101,15 +106,18 @@ func attemptSubject(clientID, id string, outcome AttemptOutcome) string {
 	return prefixAttempt + clientID + "." + id + "." + string(outcome)
 }
 
-// attemptStream has limits of its own: attempts are for looking into what went wrong, and the events are kept elsewhere.
-func attemptStream(replicas int, keep time.Duration) jetstream.StreamConfig {
+// attemptStream has limits of its own: attempts are for looking into what went wrong, and the events are kept elsewhere. Each
+// limit holds by itself, and the oldest go first: an age, a number for each subscription and outcome, and bytes in all, so that
+// many subscriptions cannot fill the disk that the log is on.
+func attemptStream(cfg Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:               StreamAttempts,
 		Description:        "closure: attempts of webhook deliveries",
 		Subjects:           []string{prefixAttempt + ">"},
 		Storage:            jetstream.FileStorage,
-		Replicas:           replicas,
-		MaxAge:             keep,
+		Replicas:           cfg.Replicas,
+		MaxAge:             cfg.KeepAttempts,
+		MaxBytes:           cfg.AttemptBytes,
 		MaxMsgsPerSubject:  maxAttempts,
 		Discard:            jetstream.DiscardOld,
 		Compression:        jetstream.S2Compression,
@@ -118,13 +126,23 @@ func attemptStream(replicas int, keep time.Duration) jetstream.StreamConfig {
 	}
 }
 
-// openAttempts creates the stream, or brings it to its settings; it never takes replicas away.
-func openAttempts(ctx context.Context, js jetstream.JetStream, replicas int, keep time.Duration) (jetstream.Stream, error) {
-	replicas, err := replicasOf(ctx, js, StreamAttempts, replicas)
-	if err != nil {
+// openAttempts creates the stream, or brings it to its settings; it never takes replicas away. The server sets aside the bytes
+// of a stream that has a bound: one with less storage is asked for half, and so on, for what only tells of deliveries must not
+// keep them from being made.
+func (s *Service) openAttempts(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	var err error
+	if want.Replicas, err = replicasOf(ctx, s.js, StreamAttempts, want.Replicas); err != nil {
 		return nil, err
 	}
-	return js.CreateOrUpdateStream(ctx, attemptStream(replicas, keep))
+	for {
+		stream, err := s.js.CreateOrUpdateStream(ctx, want)
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || api.ErrorCode != codeStorageExceeded || want.MaxBytes < 2*leastAttemptBytes {
+			return stream, err
+		}
+		want.MaxBytes /= 2
+		s.cfg.Logger.Warn("webhooks: there is less storage than the attempts may take; keeping fewer", "stream", StreamAttempts, "bytes", want.MaxBytes)
+	}
 }
 
 // AttemptFilter selects attempts. The zero value selects all.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +26,7 @@ func (r *rig) attempts(s *webhooks.Service, id string, filter webhooks.AttemptFi
 
 // The attempts are what the receiver saw.
 func TestAttemptsAgreeWithTheReceiver(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -88,6 +90,7 @@ func TestAttemptsAgreeWithTheReceiver(t *testing.T) {
 }
 
 func TestAttemptsAreTheClientsOwn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ALL")
@@ -101,6 +104,7 @@ func TestAttemptsAreTheClientsOwn(t *testing.T) {
 }
 
 func TestAttemptsHaveLimitsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start(webhooks.Config{KeepAttempts: 90 * time.Hour})
 	stream, err := r.log.JetStream().Stream(testContext(t), webhooks.StreamAttempts)
@@ -108,11 +112,59 @@ func TestAttemptsHaveLimitsOfTheirOwn(t *testing.T) {
 	cfg := stream.CachedInfo().Config
 	require.Equal(t, 90*time.Hour, cfg.MaxAge)
 	require.EqualValues(t, 10_000, cfg.MaxMsgsPerSubject)
+	require.EqualValues(t, 1<<30, cfg.MaxBytes)
 	require.Equal(t, jetstream.FileStorage, cfg.Storage)
+}
+
+// The stream of attempts is bounded by age, by number, and by bytes.
+func TestAttemptsAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start(webhooks.Config{AttemptBytes: 1 << 20})
+	js := r.log.JetStream()
+	stream, err := js.Stream(testContext(t), webhooks.StreamAttempts)
+	require.NoError(t, err)
+	require.EqualValues(t, 1<<20, stream.CachedInfo().Config.MaxBytes)
+	require.Equal(t, jetstream.DiscardOld, stream.CachedInfo().Config.Discard)
+	for range 3000 {
+		_, err := js.Publish(testContext(t), "closure.attempt.c."+uuid.NewString()+".failed", make([]byte, 1000))
+		require.NoError(t, err)
+	}
+	info, err := stream.Info(testContext(t))
+	require.NoError(t, err)
+	require.LessOrEqual(t, info.State.Bytes, uint64(1<<20))
+	require.Greater(t, info.State.FirstSeq, uint64(1), "the oldest go first")
+	require.EqualValues(t, 3000, info.State.LastSeq)
+}
+
+// A server with less storage than the attempts may take keeps fewer of them.
+func TestAttemptsFitTheStorage(t *testing.T) {
+	t.Parallel()
+	opts := natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoLog: true, NoSigs: true,
+		JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 100 << 20,
+	}
+	server, err := natsserver.NewServer(&opts)
+	require.NoError(t, err)
+	server.Start()
+	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
+	require.True(t, server.ReadyForConnections(patience))
+	r := newRigOn(t, server.ClientURL(), 1)
+	var log logged
+	s, to := r.start(webhooks.Config{Logger: log.logger()}), newReceiver(t, nil)
+	stream, err := r.log.JetStream().Stream(testContext(t), webhooks.StreamAttempts)
+	require.NoError(t, err)
+	require.EqualValues(t, 64<<20, stream.CachedInfo().Config.MaxBytes)
+	require.Len(t, log.lines(t, "less storage"), 4, "512, 256, 128, 64 MiB")
+	w := r.subscribe(s, to.URL, "ALL")
+	r.publish(domain.PublishedAccountClosed)
+	to.awaitEvents(1)
+	r.awaitSettled(w.ID)
 }
 
 // When attempts cannot be kept the deliveries go on.
 func TestDeliveriesDoNotWaitForEverForTheirAttempts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var log logged
 	s, to := r.start(webhooks.Config{Logger: log.logger()}), newReceiver(t, nil)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestTheBackoffIsFibonacciUpToTenMinutes(t *testing.T) {
+	t.Parallel()
 	var got []float64
 	for attempt := range 18 {
 		got = append(got, fibonacci(attempt+1).Seconds())
@@ -18,6 +19,7 @@ func TestTheBackoffIsFibonacciUpToTenMinutes(t *testing.T) {
 }
 
 func TestTheBackoffHasJitter(t *testing.T) {
+	t.Parallel()
 	for _, attempt := range []int{1, 5, 13, 14, 1000} {
 		base := fibonacci(attempt)
 		seen := map[time.Duration]bool{}
@@ -32,6 +34,7 @@ func TestTheBackoffHasJitter(t *testing.T) {
 }
 
 func TestTheDefaults(t *testing.T) {
+	t.Parallel()
 	cfg := Config{}.withDefaults()
 	require.Equal(t, 15*time.Second, cfg.RequestTimeout)
 	require.Equal(t, 1, cfg.Replicas)

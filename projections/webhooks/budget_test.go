@@ -8,6 +8,7 @@ import (
 
 // Nobody waits for memory: who gets none goes on with what it has, and what was given back is there for others.
 func TestTheBudgetIsShared(t *testing.T) {
+	t.Parallel()
 	s := &Service{budget: newBudget(3 * chunk)}
 	greedy, other := &session{s: s}, &session{s: s}
 	require.True(t, greedy.allow(0), "the first is everybody's own")

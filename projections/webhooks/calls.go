@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,12 +62,13 @@ func (s *Service) Test(ctx context.Context, clientID, id string) (Answered, erro
 	}
 	p := &parcel{}
 	p.add(it)
-	return answered(sub.URL, s.post(sub, p.id(sub.ID), p.body())), nil
+	return answered(sub.URL, s.post(sub, p, p.body())), nil
 }
 
 // Resend posts one event of the client to the endpoint once more, in a package of its own, now, outside of the order, and
-// gives what it answered. The attempt is kept. A failure is part of the answer and is not tried again. For the cost see
-// Replay. Errors: *domain.Refusal (NotFound, Invalid), eventstore.ErrUnavailable.
+// gives what it answered. It has to be one that the subscription gets by its families and its beginning. The attempt is kept.
+// A failure is part of the answer and is not tried again. For the cost see Replay. Errors: *domain.Refusal (NotFound, Invalid),
+// eventstore.ErrUnavailable.
 func (s *Service) Resend(ctx context.Context, clientID, id, eventID string) (Answered, error) {
 	sub, done, err := s.beginCall(ctx, clientID, id)
 	if err != nil {
@@ -73,12 +76,15 @@ func (s *Service) Resend(ctx context.Context, clientID, id, eventID string) (Ans
 	}
 	defer done()
 	it, err := s.find(ctx, sub, eventID)
+	if err == nil {
+		err = sub.mustGet(it)
+	}
 	if err != nil {
 		return Answered{}, err
 	}
 	p := &parcel{}
 	p.add(it)
-	out := s.post(sub, p.id(sub.ID), p.body())
+	out := s.post(sub, p, p.body())
 	a := s.newAttempt(sub, p, out, 1)
 	a.Resent = true
 	msg, err := a.message(clientID)
@@ -91,6 +97,21 @@ func (s *Service) Resend(ctx context.Context, clientID, id, eventID string) (Ans
 	res := answered(sub.URL, out)
 	res.Events = a.Events
 	return res, nil
+}
+
+// mustGet refuses an event of the client that would never be delivered to the subscription: whoever listens there has not
+// asked for it, and may be somebody who is to see some families only.
+func (s subscription) mustGet(it *item) error {
+	family, _, _ := strings.Cut(it.Type, ".")
+	switch {
+	case !slices.Contains(s.Families(), domain.WebhookFamily(family)):
+		return invalid("event", "the event %s is of the type %s, which the webhook does not get", it.ID, it.Type)
+	case aboutItself(it, s):
+		return invalid("event", "the event %s is about the webhook itself, and no webhook gets those", it.ID)
+	case it.seq < s.FromSequence:
+		return invalid("event", "the event %s is from before the webhook was created", it.ID)
+	}
+	return nil
 }
 
 // beginCall reads a subscription for a request that is made at once. The service does not end before done is called.

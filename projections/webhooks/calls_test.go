@@ -35,8 +35,21 @@ func verifies(secret string, q request) error {
 	return wh.Verify(q.body, q.header)
 }
 
+// storedSecrets are those of a subscription's entry.
+func (r *rig) storedSecrets(id string) signing.Secrets {
+	r.t.Helper()
+	kv, err := r.log.JetStream().KeyValue(testContext(r.t), webhooks.Bucket)
+	require.NoError(r.t, err)
+	entry, err := kv.Get(testContext(r.t), r.client+"."+id)
+	require.NoError(r.t, err)
+	var stored struct{ Secrets signing.Secrets }
+	require.NoError(r.t, json.Unmarshal(entry.Value(), &stored))
+	return stored.Secrets
+}
+
 // The secret is shown once; a rotation shows another one, and both verify for the overlap.
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{Signer: r.keys()}), newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
@@ -62,15 +75,22 @@ func TestSecrets(t *testing.T) {
 	require.Equal(t, both[0].header.Get("webhook-id"), both[1].header.Get("webhook-id"), "the same package")
 	require.NotEqual(t, both[0].header.Get("signature-input"), both[1].header.Get("signature-input"), "signed anew")
 
-	second, err := s.RotateSecret(testContext(t), r.client, made.ID, time.Hour)
+	rotated, err := s.RotateSecret(testContext(t), r.client, made.ID, time.Hour)
 	require.NoError(t, err)
+	second := rotated.Current
+	stored := r.storedSecrets(made.ID)
+	require.Equal(t, rotated, stored, "what is stored is what was answered, to the nanosecond")
+	require.Equal(t, first, rotated.Previous.Reveal())
 	r.publish(domain.PublishedAccountClosed)
 	q := to.await(3)[2]
 	require.NoError(t, verifies(first, q))
 	require.NoError(t, verifies(second.Reveal(), q))
 
-	third, err := s.RotateSecret(testContext(t), r.client, made.ID, 0)
+	rotated, err = s.RotateSecret(testContext(t), r.client, made.ID, 0)
 	require.NoError(t, err)
+	require.True(t, rotated.Previous.IsZero())
+	require.Zero(t, rotated.PreviousUntil)
+	third := rotated.Current
 	r.publish(domain.PublishedAccountClosed)
 	q = to.await(4)[3]
 	require.Error(t, verifies(second.Reveal(), q))
@@ -84,6 +104,7 @@ func TestSecrets(t *testing.T) {
 
 // A subscription from before there were secrets is signed all the same, and can be given one that somebody knows.
 func TestAnEntryWithoutASecretIsSigned(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, nil)
 	s := r.start(webhooks.Config{})
@@ -109,14 +130,15 @@ func TestAnEntryWithoutASecretIsSigned(t *testing.T) {
 	got, err := s.Get(testContext(t), r.client, w.ID)
 	require.NoError(t, err)
 	require.Equal(t, w, got)
-	secret, err := s.RotateSecret(testContext(t), r.client, w.ID, webhooks.DefaultOverlap)
+	secrets, err := s.RotateSecret(testContext(t), r.client, w.ID, webhooks.DefaultOverlap)
 	require.NoError(t, err)
 	r.publish(domain.PublishedAccountClosed)
-	require.NoError(t, verifies(secret.Reveal(), to.await(2)[1]))
+	require.NoError(t, verifies(secrets.Current.Reveal(), to.await(2)[1]))
 }
 
 // A test call shows what the endpoint answers, and leaves nothing behind.
 func TestATestCall(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Mine", "yes")
@@ -162,6 +184,7 @@ func TestATestCall(t *testing.T) {
 
 // One event, once more, outside of the order.
 func TestResend(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n == 3 {
@@ -197,8 +220,34 @@ func TestResend(t *testing.T) {
 	mustRefuse(t, err, domain.Invalid, "event: there is no event")
 }
 
+// Only what the subscription gets by itself can be resent to it.
+func TestResendRefuses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
+	before := r.publish(domain.PublishedAccountClosed)
+	w := r.subscribe(s, to.URL, "ALL", "WEBHOOK")
+	w = r.update(s, w.ID, func(w *domain.Webhook) { w.ExcludeType = []domain.WebhookFamily{"ORDER"} })
+	own := r.publishAs(domain.PublishedWebhookFailing, w.ID)
+	another := r.publishAs(domain.PublishedWebhookFailing, uuid.NewString())
+	for id, detail := range map[string]string{
+		before:                       "event: the event " + before + " is from before the webhook was created",
+		own:                          "event: the event " + own + " is about the webhook itself",
+		r.publish("ORDER.NEW"):       "is of the type ORDER.NEW, which the webhook does not get",
+		r.publish("CLOSURE.STALLED"): "is of the type CLOSURE.STALLED, which the webhook does not get",
+	} {
+		_, err := s.Resend(testContext(t), r.client, w.ID, id)
+		mustRefuse(t, err, domain.Invalid, detail)
+	}
+	_, err := s.Resend(testContext(t), r.client, w.ID, another)
+	require.NoError(t, err)
+	got := to.awaitUntil("the event, twice", func(_, events int) bool { return events == 2 })
+	require.Equal(t, []string{another, another}, events(got), "once by itself, and once resent")
+}
+
 // What may be subscribed is the sender's word.
 func TestTheSenderSaysWhatMayBeSubscribed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{Sender: endpoint.New(endpoint.Config{})})
 	for _, url := range []string{"http://hooks.example.com/", "https://127.0.0.1/", "https://localhost/"} {

@@ -133,7 +133,7 @@ func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bo
 	case err == nil:
 		if !replayed(consumer.CachedInfo().Config, want) {
 			// First the place, then the note of it: after a crash in between it is done once more.
-			if err := s.putBack(ctx, sub); err != nil {
+			if err := s.putBack(ctx, sub, consumer.CachedInfo()); err != nil {
 				return false, err
 			}
 		}
@@ -148,10 +148,12 @@ func (s *Service) fitConsumer(ctx context.Context, sub subscription) (changed bo
 	return true, err
 }
 
-// putBack has the consumer begin where the replay does, which is never before the subscription does.
-func (s *Service) putBack(ctx context.Context, sub subscription) error {
+// putBack has the consumer begin where the replay does, which is never before the subscription does; nor is it behind what
+// still waits, which a reset would pass over.
+func (s *Service) putBack(ctx context.Context, sub subscription, info *jetstream.ConsumerInfo) error {
+	from := max(min(sub.Replay.From, info.AckFloor.Stream+1), sub.FromSequence, 1)
 	_, err := retry.Once(ctx, func(ctx context.Context) (*jetstream.ConsumerResetResponse, error) {
-		return s.events.ResetConsumerToSequence(ctx, consumerName(sub.ID), max(sub.Replay.From, sub.FromSequence, 1))
+		return s.events.ResetConsumerToSequence(ctx, consumerName(sub.ID), from)
 	})
 	return err
 }

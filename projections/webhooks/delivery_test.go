@@ -22,6 +22,7 @@ import (
 )
 
 func TestDeliveryCarriesTheEventByteForByte(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL+"/hooks?key=s3cret", "ACCOUNT")
@@ -43,6 +44,7 @@ func TestDeliveryCarriesTheEventByteForByte(t *testing.T) {
 }
 
 func TestOrderIsKeptOverFailures(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
 		switch n {
@@ -99,6 +101,7 @@ func TestOrderIsKeptOverFailures(t *testing.T) {
 }
 
 func TestFailuresWithoutAnAnswerAreNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of us
@@ -141,6 +144,7 @@ func TestFailuresWithoutAnAnswerAreNamed(t *testing.T) {
 }
 
 func TestAHungReceiverDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	release := make(chan struct{})
 	hung := newReceiver(t, func(_ int, _ http.ResponseWriter, q *http.Request) {
@@ -165,6 +169,7 @@ func TestAHungReceiverDelaysNobodyElse(t *testing.T) {
 }
 
 func TestOnlyTheFamiliesOfTheSubscription(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	types := []string{
@@ -223,6 +228,7 @@ func TestOnlyTheFamiliesOfTheSubscription(t *testing.T) {
 }
 
 func TestTheStatusIsTheAnswer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
 		if n > 1 {
@@ -245,6 +251,7 @@ func TestTheStatusIsTheAnswer(t *testing.T) {
 }
 
 func TestConnectionsAreReused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(strings.Repeat("thank you ", 1000)))
@@ -262,6 +269,7 @@ func TestConnectionsAreReused(t *testing.T) {
 }
 
 func TestWhatNoEngineHasWrittenIsPassedOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, nil)
 	var log logged

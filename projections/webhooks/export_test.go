@@ -18,3 +18,9 @@ func (s *Service) Ensure(ctx context.Context, clientID string, entry []byte, rev
 
 // ErrGone is what Ensure says of a deleted subscription.
 var ErrGone = errGone
+
+// How many packages of a subscription may be under way, and delivered and not settled.
+const (
+	Parallel  = parallel
+	Unsettled = unsettled
+)

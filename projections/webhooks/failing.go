@@ -91,7 +91,8 @@ func (s *Service) notify(sub subscription, st deliveryState, eventType string, l
 		msg.Data = body
 		for _, h := range [][2]string{
 			{"ce-specversion", "1.0"}, {"ce-id", id}, {"ce-source", "/closure"}, {"ce-type", eventType}, {"ce-subject", sub.ID},
-			{"ce-time", s.now().Format(time.RFC3339Nano)}, {"ce-clientid", sub.clientID}, {"content-type", "application/json"},
+			{"ce-time", s.now().Format(time.RFC3339Nano)}, {"ce-clientid", sub.clientID},
+			{"ce-datacontenttype", "application/json"}, {"content-type", "application/json"}, // the binding looks there, and the SDK here
 			{jetstream.MsgIDHeader, id},
 		} {
 			msg.Header.Set(h[0], h[1])

@@ -13,6 +13,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/projections/publisher/cloudeventstest"
 	"closure/projections/webhooks"
 )
 
@@ -49,17 +50,19 @@ func (r *rig) notices() (types []string, all []domain.WebhookNotice) {
 	for msg := range batch.Messages() {
 		var n domain.WebhookNotice
 		require.NoError(r.t, json.Unmarshal(msg.Data(), &n))
-		require.Equal(r.t, n.ID, msg.Headers().Get("ce-id"))
-		require.Equal(r.t, n.Webhook.ID, msg.Headers().Get("ce-subject"))
-		require.Equal(r.t, "1.0", msg.Headers().Get("ce-specversion"))
+		e := cloudeventstest.Parse(r.t, msg.Headers(), msg.Data())
+		require.Equal(r.t, []string{n.ID, n.Webhook.ID, "/closure", "application/json"}, []string{e.ID(), e.Subject(), e.Source(), e.DataContentType()})
+		require.Equal(r.t, map[string]any{"clientid": r.client}, e.Extensions())
+		require.Equal(r.t, eventstore.EventSubject(r.client, e.Type(), e.Subject()), msg.Subject())
 		require.NotContains(r.t, string(msg.Data()), "whsec_")
-		types, all = append(types, msg.Headers().Get("ce-type")), append(all, n)
+		types, all = append(types, e.Type()), append(all, n)
 	}
 	return types, all
 }
 
 // The operator is told after an hour, a day, five days: once each in a failing period, and when it is over.
 func TestOperatorsAreToldOfAFailingEndpoint(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -146,6 +149,7 @@ func lastType(got []request) string {
 
 // Who recovers in time was never news.
 func TestAShortFailureIsNoNews(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n < 5 {
@@ -166,6 +170,7 @@ func TestAShortFailureIsNoNews(t *testing.T) {
 
 // The endpoint may ask for more time, and not for more than an hour; less than the back-off is not heard.
 func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
 	for header, want := range map[string]time.Duration{"7": 7 * time.Second, "1": 5 * time.Second, "86400": time.Hour} {
 		t.Run(header, func(t *testing.T) {
 			r := newRig(t)
@@ -201,6 +206,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 
 // 410 disables the subscription; the events are held until somebody enables it.
 func TestAnEndpointThatIsGoneDisables(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -233,6 +239,7 @@ func TestAnEndpointThatIsGoneDisables(t *testing.T) {
 
 // A state that is due later than the restart is waited for by whoever comes next, and nothing else than its own is read.
 func TestAStateThatCannotBeReadIsBegunAnew(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ALL")

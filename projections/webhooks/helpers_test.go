@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,11 +24,17 @@ import (
 	"closure/domain"
 	"closure/eventstore"
 	"closure/eventstore/embedded/embeddedtest"
+	"closure/eventstore/tracing"
 	"closure/projections/webhooks"
 	"closure/projections/webhooks/endpoint"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(victimDir) != "" {
+		os.Exit(beVictim())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what has to come.
 const patience = 60 * time.Second
@@ -44,7 +51,8 @@ type rig struct {
 	t      testing.TB
 	url    string
 	log    *eventstore.Log
-	client string // the client's id
+	client string          // the client's id
+	trace  tracing.Context // that events are published in
 }
 
 func newRig(t testing.TB) *rig {
@@ -151,6 +159,7 @@ func (r *rig) publishFor(client, eventType, object string) string {
 		msg.Header.Set(name, value)
 	}
 	msg.Header.Set(jetstream.MsgIDHeader, id)
+	r.trace.Put(msg.Header)
 	// A server that is just coming up may need a second try; the id keeps that from being a second event.
 	eventually(r.t, "acknowledgement of the event", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -203,6 +212,8 @@ type request struct {
 	ids                  []string // of the events in it
 	resources            []string // that they are about
 	webhook              string
+	messageID            string // of the package
+	size                 int    // of the body
 }
 
 // receiver is an endpoint. It answers each request by its plan.
@@ -214,9 +225,13 @@ type receiver struct {
 	more chan struct{}
 	// events in all requests; one that came twice counts twice
 	events int
-	// forget what came, but for how much it was
-	forget   bool
-	answered int
+	// forget what came, but for how much it was; slim keeps what each request was, without its header and its body
+	forget, slim bool
+	answered     int
+	// keepBody lets the plan read the body again
+	keepBody bool
+	// check looks at each request before it is answered; an error fails the test. nil: nobody does.
+	check func(q request) error
 	// plan answers the request with the number, from 1; nil is 204 for all.
 	plan func(n int, w http.ResponseWriter, q *http.Request)
 }
@@ -236,7 +251,10 @@ func (e *receiver) serve(w http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		return // cut short: as if it had not come
 	}
-	r := request{method: q.Method, path: q.URL.Path, remote: q.RemoteAddr, header: q.Header, body: body}
+	r := request{
+		method: q.Method, path: q.URL.Path, remote: q.RemoteAddr, header: q.Header, body: body,
+		messageID: q.Header.Get("webhook-id"), size: len(body),
+	}
 	var envelope struct {
 		Payload []struct {
 			ID        string `json:"id"`
@@ -252,6 +270,17 @@ func (e *receiver) serve(w http.ResponseWriter, q *http.Request) {
 		if object, ok := p.Object.(map[string]any); ok {
 			r.resources = append(r.resources, fmt.Sprint(object["id"]))
 		}
+	}
+	if e.keepBody {
+		q.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if e.check != nil {
+		if err := e.check(r); err != nil {
+			e.t.Errorf("a request that does not verify: %v: %v", err, q.Header)
+		}
+	}
+	if e.slim {
+		r.header, r.body, r.resources = nil, nil, nil
 	}
 	e.mu.Lock()
 	e.answered++

@@ -15,7 +15,7 @@ const (
 	ledgerQueue = 512
 	// ledgerBatch is the most attempts that are written at once, and batchPays from how many on one atomic batch, with its
 	// one fsync, is quicker than as many publishes.
-	ledgerBatch = 256
+	ledgerBatch = 500
 	batchPays   = 16
 	// ledgerTries and ledgerWithin bound the writing of an attempt. After that it is given up: events must not wait for ever
 	// for what only tells of them.

@@ -23,6 +23,7 @@ import (
 )
 
 func TestStartAndStopKeepTheirContract(t *testing.T) {
+	t.Parallel()
 	log, err := eventstore.Open(testContext(t), embeddedtest.Connect(t, embeddedtest.Server(t)), eventstore.Config{})
 	require.NoError(t, err)
 	s := newLocal(webhooks.Config{Log: log})
@@ -41,6 +42,7 @@ func TestStartAndStopKeepTheirContract(t *testing.T) {
 
 // A clean stop loses nothing and repeats nothing, at whatever moment it falls.
 func TestARestartGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ALL")
@@ -61,6 +63,7 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestStopFinishesTheRequestUnderWay(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	release := make(chan struct{})
 	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
@@ -88,6 +91,7 @@ func TestStopFinishesTheRequestUnderWay(t *testing.T) {
 }
 
 func TestStopCutsShortWhatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
 		if n == 1 {
@@ -111,6 +115,7 @@ func TestStopCutsShortWhatTakesTooLong(t *testing.T) {
 
 // A process that dies with an event in hand: another one delivers it, when the time of the request is over.
 func TestAnotherProcessTakesOverFromADeadOne(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	dead := make(chan struct{})
 	to := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
@@ -139,6 +144,7 @@ func TestAnotherProcessTakesOverFromADeadOne(t *testing.T) {
 }
 
 func TestManyProcessesShareASubscription(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	const processes, each = 3, 100
 	var services []*webhooks.Service
@@ -181,6 +187,7 @@ func TestManyProcessesShareASubscription(t *testing.T) {
 }
 
 func TestStartRemovesWhatDeletedSubscriptionsHaveLeft(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	stays := r.subscribe(s, to.URL, "ALL")
@@ -224,6 +231,7 @@ func TestStartRemovesWhatDeletedSubscriptionsHaveLeft(t *testing.T) {
 
 // A crash between the two writes of a creation: whoever sees the entry makes the consumer, from where the entry says.
 func TestAnEntryWithoutAConsumerGetsOne(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var services []*webhooks.Service
 	for range 2 {
@@ -254,6 +262,7 @@ func TestAnEntryWithoutAConsumerGetsOne(t *testing.T) {
 
 // A consumer that somebody deletes comes back, and nothing is missed.
 func TestADeletedConsumerComesBack(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ALL")
@@ -266,6 +275,7 @@ func TestADeletedConsumerComesBack(t *testing.T) {
 }
 
 func TestTwoHundredSubscriptions(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	const n = 200

@@ -21,10 +21,16 @@ import (
 // publishAbout publishes an event about a resource, and gives its id.
 func (r *rig) publishAbout(resource string) string {
 	r.t.Helper()
+	return r.publishAs(domain.PublishedAccountClosed, resource)
+}
+
+// publishAs publishes an event of a type about a resource, and gives its id.
+func (r *rig) publishAs(eventType, resource string) string {
+	r.t.Helper()
 	id := uuid.NewString()
-	msg := nats.NewMsg(eventstore.EventSubject(r.client, domain.PublishedAccountClosed, resource))
+	msg := nats.NewMsg(eventstore.EventSubject(r.client, eventType, resource))
 	msg.Data = []byte(`{"id":"` + resource + `"}`)
-	for name, value := range map[string]string{"ce-id": id, "ce-type": domain.PublishedAccountClosed, "ce-time": eventTime, jetstream.MsgIDHeader: id} {
+	for name, value := range map[string]string{"ce-id": id, "ce-type": eventType, "ce-time": eventTime, jetstream.MsgIDHeader: id} {
 		msg.Header.Set(name, value)
 	}
 	_, err := r.log.JetStream().PublishMsg(testContext(r.t), msg)
@@ -52,6 +58,7 @@ func (a *accepted) all() []string {
 
 // Two processes, failures at random, and processes that come and go: the order holds, and nothing is lost.
 func TestOrderOverFailuresAndProcesses(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -124,6 +131,7 @@ func checkOffers(t *testing.T, order domain.WebhookOrder, got []request, ids []s
 
 // By resource, one that is not taken holds back what is about the same resource, and nothing else.
 func TestByResourceOthersPassAFailure(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	// So many that the endpoint counts as down: what it takes must get through all the same.
 	poison, other := make([]string, 6), uuid.NewString()
@@ -169,6 +177,7 @@ func TestByResourceOthersPassAFailure(t *testing.T) {
 
 // By resource, an endpoint that takes nothing is tried with one package at a time, not with each resource that waits.
 func TestByResourceAnEndpointThatIsDownIsNotRunOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	var tried attempts
@@ -194,6 +203,7 @@ func TestByResourceAnEndpointThatIsDownIsNotRunOver(t *testing.T) {
 
 // A process whose connection is cut, as by a kill: the other one takes over, in order.
 func TestTakeoverAfterAKill(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -224,6 +234,7 @@ func TestTakeoverAfterAKill(t *testing.T) {
 
 // What a former version has left: a consumer that hands out one event at a time and pins nobody, with an event in hand.
 func TestConsumersOfFormerVersionsAreTakenOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ALL")

@@ -3,6 +3,7 @@ package webhooks_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -24,6 +25,7 @@ func (r *rig) packed(s *webhooks.Service, url string, cfg domain.WebhookConfig) 
 
 // The first event goes at once; what comes within the delay after it goes together, byte for byte.
 func TestEventsWithinTheDelayGoTogether(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.packed(s, to.URL, domain.WebhookConfig{Delay: "2s"})
@@ -47,6 +49,7 @@ func TestEventsWithinTheDelayGoTogether(t *testing.T) {
 
 // A package that is full does not wait; an event that is larger than a package goes alone.
 func TestPackagesAreBounded(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -86,8 +89,37 @@ func TestPackagesAreBounded(t *testing.T) {
 	}
 }
 
+// What nothing more fits in waits for nobody: with the smallest package every event goes at once and alone, whatever the delay.
+func TestAFullPackageGoesAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
+		t.Run(string(order), func(t *testing.T) {
+			r := newRig(t)
+			const n = 5
+			ids := make(chan string, n)
+			s, to := r.start(webhooks.Config{}), newReceiver(t, func(i int, _ http.ResponseWriter, _ *http.Request) {
+				if i < n { // each is published when the one before it came: with the delay between them it would take minutes
+					ids <- r.publish(domain.PublishedAccountClosed)
+				}
+			})
+			w := r.packed(s, to.URL, domain.WebhookConfig{Delay: "30s", MaxPackageSize: 100, Order: order})
+			ids <- r.publish(domain.PublishedAccountClosed)
+			got := to.awaitEvents(n)
+			r.awaitSettled(w.ID)
+			close(ids)
+			var want []string
+			for id := range ids {
+				want = append(want, id)
+			}
+			require.Equal(t, want, events(got))
+			require.Len(t, got, n)
+		})
+	}
+}
+
 // A body of exactly the size fits, and one of a byte more does not.
 func TestAPackageMayBeFullToTheByte(t *testing.T) {
+	t.Parallel()
 	for more, want := range map[int]int{0: 2, 1: 3} {
 		t.Run(fmt.Sprint(more, " bytes more"), func(t *testing.T) {
 			r := newRig(t)

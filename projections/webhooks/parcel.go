@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"closure/domain"
+	"closure/eventstore/tracing"
 )
 
 // event is a published event (CONTRACT: A published event) as a delivery shows it.
@@ -25,12 +26,13 @@ type item struct {
 	seq      uint64 // in CLOSURE_EVENTS
 	reply    string // where it is acknowledged
 	resource string // what it is about: the last token of its subject
+	trace    tracing.Context
 	body     []byte // as it stands in the payload; nil: it has to be read again
 }
 
 // readItem reads a message of CLOSURE_EVENTS. An error means that it was not written by an engine.
 func readItem(subject string, header nats.Header, data []byte, seq uint64, webhookID string) (*item, error) {
-	it := &item{seq: seq, resource: subject[strings.LastIndexByte(subject, '.')+1:]}
+	it := &item{seq: seq, resource: subject[strings.LastIndexByte(subject, '.')+1:], trace: tracing.Stored(header)}
 	for _, h := range []struct {
 		name string
 		into *string
@@ -80,6 +82,12 @@ type parcel struct {
 func (p *parcel) fits(it *item, max int) bool {
 	return len(p.items) == 0 || p.size+1+len(it.body) <= max
 }
+
+// leastEntry is less than any entry of a payload takes, in bytes: its members without their values, and two uuids.
+const leastEntry = len(`{"id":"","created_at":"","type":"","object":0,"webhook_id":""}`) + 2*36
+
+// full tells whether no event fits any more, whatever comes: there is nothing to wait for.
+func (p *parcel) full(max int) bool { return len(p.items) > 0 && p.size+1+leastEntry > max }
 
 func (p *parcel) add(it *item) {
 	if len(p.items) == 0 {

@@ -23,8 +23,9 @@ type ReplayFrom struct {
 	EventID string    // that event
 }
 
-// Replay has a subscription get its events again, from a time or an event on, in their order. It takes effect at once: what
-// was not delivered yet comes after what comes again. A time before the subscription's creation means its first event.
+// Replay has a subscription get its events again, from a time or an event on, in their order. It takes effect at once, and
+// what was not delivered yet keeps its place in that order: nothing that waits is passed over by a replay from a later point.
+// A time before the subscription's creation means its first event.
 //
 // To find an event by its id all events of the client are read, up to that one: some hundred thousand a second. Errors:
 // *domain.Refusal (NotFound, Invalid), eventstore.ErrUnavailable, after which it may have begun.

@@ -2,6 +2,7 @@ package webhooks_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 // A replay from an event, and from a time, over two processes: all from there on come again in order, and then what is new.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
 		t.Run(string(order), func(t *testing.T) {
 			r := newRig(t)
@@ -55,6 +57,7 @@ func TestReplay(t *testing.T) {
 
 // A replay in the middle of a failure does not wait for the back-off.
 func TestAReplayIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	to := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n == 2 {
@@ -72,7 +75,51 @@ func TestAReplayIsTriedAtOnce(t *testing.T) {
 	require.Equal(t, ids, events(got[2:]))
 }
 
+// A replay from a later point than what still waits passes over nothing.
+func TestAReplayDoesNotPassOverWhatWaits(t *testing.T) {
+	t.Parallel()
+	for _, order := range []domain.WebhookOrder{domain.WebhookStrict, domain.WebhookByResource} {
+		t.Run(string(order), func(t *testing.T) {
+			r := newRig(t)
+			var to *receiver
+			var healed atomic.Bool
+			to = newReceiver(t, func(i int, w http.ResponseWriter, _ *http.Request) {
+				if !healed.Load() && i > 1 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+			})
+			s := r.start(webhooks.Config{Backoff: func(int) time.Duration { return time.Hour }})
+			w := r.packed(s, to.URL, domain.WebhookConfig{Order: order})
+			ids := r.publishMany(1)
+			to.await(1)
+			r.awaitSettled(w.ID)
+			ids = append(ids, r.publishMany(1)...)
+			to.await(2)
+			eventually(t, "the failure", func() bool {
+				lag, err := s.Lag(testContext(t))
+				require.NoError(t, err)
+				return lag[0].Attempts == 1
+			})
+			ids = append(ids, r.publishMany(5)...)
+			healed.Store(true)
+			n := len(events(to.requests()))
+			require.NoError(t, s.Replay(testContext(t), r.client, w.ID, webhooks.ReplayFrom{EventID: ids[4]}))
+			got := to.awaitUntil("all", func(int, int) bool { return len(firstOf(events(to.requests()[1:]))) == 6 })
+			require.Equal(t, ids[1:], firstOf(events(got)[n:]), "what waited comes in its place")
+			r.awaitSettled(w.ID)
+
+			// And from an earlier point than that, from there.
+			n = len(events(to.requests()))
+			require.NoError(t, s.Replay(testContext(t), r.client, w.ID, webhooks.ReplayFrom{EventID: ids[0]}))
+			to.awaitUntil("all again", func(_, events int) bool { return events >= n+7 })
+			require.Equal(t, ids, events(to.requests())[n:])
+			r.awaitSettled(w.ID)
+		})
+	}
+}
+
 func TestReplayRefuses(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	before := r.publish(domain.PublishedAccountClosed)

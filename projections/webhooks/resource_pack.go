@@ -83,6 +83,7 @@ func (b *byResource) form(now time.Time) (p *parcel, wake time.Time, err error) 
 	if len(p.items) == 0 {
 		return nil, time.Time{}, nil
 	}
+	full = full || p.full(b.sub.Config.MaxPackageSize)
 	if at := b.sent.Add(b.sub.Config.Wait()); !full && !b.sent.IsZero() && now.Before(at) {
 		return nil, at, nil
 	}
@@ -105,5 +106,5 @@ func (b *byResource) send(p *parcel) {
 	p.forget()
 	b.full = false
 	b.renew()
-	go func() { b.results <- result{p, b.s.post(b.sub, p.id(b.sub.ID), body)} }()
+	go func() { b.results <- result{p, b.s.post(b.sub, p, body)} }()
 }

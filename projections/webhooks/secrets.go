@@ -13,22 +13,23 @@ const (
 	MaxOverlap     = 7 * 24 * time.Hour
 )
 
-// RotateSecret gives a subscription a new secret, and shows it this once. The one before it signs as well for the overlap,
-// so that the receiver has the time to take the new one; 0 is none, for a secret that was given away. Errors:
-// *domain.Refusal (NotFound, Invalid), eventstore.ErrUnavailable, after which it may have been rotated.
-func (s *Service) RotateSecret(ctx context.Context, clientID, id string, overlap time.Duration) (signing.Secret, error) {
+// RotateSecret gives a subscription a new secret, and shows it this once: it is Current of what was stored. The one before it,
+// Previous, signs as well until PreviousUntil, so that the receiver has the time to take the new one; an overlap of 0 is none,
+// for a secret that was given away. Errors: *domain.Refusal (NotFound, Invalid), eventstore.ErrUnavailable, after which it may
+// have been rotated.
+func (s *Service) RotateSecret(ctx context.Context, clientID, id string, overlap time.Duration) (signing.Secrets, error) {
 	if overlap < 0 || overlap > MaxOverlap {
-		return signing.Secret{}, invalid("overlap", "must be a duration from 0s to %s, got %s", MaxOverlap, overlap)
+		return signing.Secrets{}, invalid("overlap", "must be a duration from 0s to %s, got %s", MaxOverlap, overlap)
 	}
 	id, err := checkID(clientID, id)
 	if err != nil {
-		return signing.Secret{}, err
+		return signing.Secrets{}, err
 	}
 	sub, err := s.change(ctx, clientID, id, func(sub *subscription) error {
 		sub.Secrets = sub.Secrets.Rotate(s.wall(), overlap)
 		return nil
 	})
-	return sub.Secrets.Current, err
+	return sub.Secrets, err
 }
 
 // wall is the time that receivers go by.

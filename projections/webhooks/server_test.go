@@ -16,6 +16,7 @@ import (
 
 // The number of attempts, and the wait that is due, belong to the server: they outlive it.
 func TestTheCountOfAttemptsOutlivesTheServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	to := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n <= 5 {
@@ -62,6 +63,7 @@ func TestTheCountOfAttemptsOutlivesTheServer(t *testing.T) {
 
 // A server that goes away and comes back under a running service.
 func TestALostConnectionIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server, err := embedded.Start(embedded.Config{Dir: dir})
 	require.NoError(t, err)
@@ -106,6 +108,7 @@ func TestALostConnectionIsTakenUpAgain(t *testing.T) {
 
 // Three servers, two engines, and the server that leads a subscription goes away in the middle of it.
 func TestOnAClusterThatLosesAServer(t *testing.T) {
+	t.Parallel()
 	c, err := embedded.StartCluster(3, t.TempDir())
 	require.NoError(t, err)
 	t.Cleanup(c.Shutdown)

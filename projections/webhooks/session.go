@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -22,8 +21,9 @@ const (
 	maxParcel = 1000
 	// window is what a subscription has in hand by resource: so many events may wait behind failures before the rest do.
 	window = 256
-	// unsettled is how many packages that were delivered may wait until their attempts are kept, while the next one goes.
-	unsettled = 16
+	// unsettled is how many packages that were delivered may wait until their attempts are kept, while the next one goes. The more
+	// there are, the more attempts share an fsync; and the more packages come again after a kill.
+	unsettled = 64
 	// handBackWithin bounds what makes a takeover quick: without it, the pin lapses by itself.
 	handBackWithin = 5 * time.Second
 )
@@ -235,20 +235,6 @@ func (s *Service) handBack(exists context.Context, id, pin string) {
 	if err != nil && exists.Err() == nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		s.cfg.Logger.Info("webhooks: cannot hand a subscription back at once; it goes on when the pin has lapsed", "webhook", id, "error", err)
 	}
-}
-
-// post makes one request to the endpoint of a subscription.
-func (s *Service) post(sub subscription, messageID string, body []byte) endpoint.Outcome {
-	// The sender has a bound of its own, which says more when it is reached.
-	ctx, cancel := context.WithTimeout(s.working, s.cfg.RequestTimeout+time.Second)
-	defer cancel()
-	request := endpoint.Request{URL: sub.URL, Body: body, Header: http.Header{"Content-Type": {"application/json"}}}
-	if s.cfg.Signer != nil {
-		request.Sign = func(r *http.Request) error {
-			return s.cfg.Signer.Sign(r, body, messageID, sub.Secrets, time.Now()) // receivers compare it with their clock
-		}
-	}
-	return s.sender.Post(ctx, request)
 }
 
 // attemptMessage is nil when the attempt cannot be written down, which is logged.

@@ -124,7 +124,7 @@ func (s *Service) allWaiting(ctx context.Context) (map[string]uint64, error) {
 	list := s.events.ListConsumers(ctx)
 	for info := range list.Info() {
 		if id, ours := strings.CutPrefix(info.Name, consumerPrefix); ours {
-			out[id] = info.NumPending + uint64(max(info.NumAckPending, 0))
+			out[id] = waitingOf(info)
 		}
 	}
 	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {

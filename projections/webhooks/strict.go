@@ -37,7 +37,7 @@ func (x *session) deliver(p *parcel) error {
 	p.forget()
 	x.sent = time.Now()
 	release := x.keepPinned()
-	out := x.s.post(x.sub, p.id(x.sub.ID), body)
+	out := x.s.post(x.sub, p, body)
 	release()
 	number := x.state.Attempts + 1
 	if out.Failure == "" {
@@ -155,7 +155,7 @@ func (g *gatherer) complete(p *parcel) bool {
 	if len(p.items) == 0 {
 		return false
 	}
-	return len(p.items) >= maxParcel || g.next != nil || p.last().seq == g.again
+	return len(p.items) >= maxParcel || g.next != nil || p.last().seq == g.again || g.again == 0 && p.full(g.sub.Config.MaxPackageSize)
 }
 
 // belongs tells whether an event goes with the ones before it.

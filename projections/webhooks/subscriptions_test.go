@@ -32,6 +32,7 @@ func mustRefuse(t *testing.T, err error, kind domain.RefusalKind, detail string)
 }
 
 func TestCreateStoresAndMakesTheConsumer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{RequestTimeout: 3 * time.Second})
 	r.publishMany(4)
@@ -61,6 +62,7 @@ func TestCreateStoresAndMakesTheConsumer(t *testing.T) {
 }
 
 func TestTheBucketIsKeptInFilesAndReadFromItsLeader(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start(webhooks.Config{})
 	stream, err := r.log.JetStream().Stream(testContext(t), "KV_"+webhooks.Bucket)
@@ -75,6 +77,7 @@ func TestTheBucketIsKeptInFilesAndReadFromItsLeader(t *testing.T) {
 }
 
 func TestWhatIsWrongIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	w := r.subscribe(s, somewhere, "ALL")
@@ -108,6 +111,7 @@ func TestWhatIsWrongIsRefused(t *testing.T) {
 }
 
 func TestWhatIsNotTheClientsIsNotFound(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	w := r.subscribe(s, somewhere, "ALL")
@@ -136,6 +140,7 @@ func TestWhatIsNotTheClientsIsNotFound(t *testing.T) {
 }
 
 func TestUpdateKeepsWhatIsNotToBeChanged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	w := r.subscribe(s, somewhere, "ALL")
@@ -152,6 +157,7 @@ func TestUpdateKeepsWhatIsNotToBeChanged(t *testing.T) {
 }
 
 func TestNoUpdateIsLost(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	services := []*webhooks.Service{r.start(webhooks.Config{}), r.start(webhooks.Config{})}
 	w := r.subscribe(services[0], somewhere, "ALL")
@@ -185,6 +191,7 @@ func TestNoUpdateIsLost(t *testing.T) {
 }
 
 func TestListSortsAndPages(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	var made []domain.Webhook
@@ -219,6 +226,7 @@ func TestListSortsAndPages(t *testing.T) {
 }
 
 func TestDeleteRemovesAllOfIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	here, there := r.start(webhooks.Config{}), r.start(webhooks.Config{})
 	to, other := newReceiver(t, nil), newReceiver(t, nil)
@@ -250,6 +258,7 @@ func TestDeleteRemovesAllOfIt(t *testing.T) {
 }
 
 func TestDisabledHoldsTheEvents(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, other := r.start(webhooks.Config{}), newReceiver(t, nil)
 	to := newReceiver(t, nil)
@@ -271,6 +280,7 @@ func TestDisabledHoldsTheEvents(t *testing.T) {
 }
 
 func TestANewTypeChangesWhatIsDelivered(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	w := r.subscribe(s, to.URL, "ACCOUNT")
@@ -303,6 +313,7 @@ func TestANewTypeChangesWhatIsDelivered(t *testing.T) {
 }
 
 func TestANewURLCountsFromTheNextAttempt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	hung := newReceiver(t, func(_ int, _ http.ResponseWriter, q *http.Request) { hang(q) })
 	to := newReceiver(t, nil)
@@ -323,6 +334,7 @@ func TestANewURLCountsFromTheNextAttempt(t *testing.T) {
 }
 
 func TestEventsFromBeforeTheCreationAreNotDelivered(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s, to := r.start(webhooks.Config{}), newReceiver(t, nil)
 	r.publishMany(5)
@@ -334,6 +346,7 @@ func TestEventsFromBeforeTheCreationAreNotDelivered(t *testing.T) {
 }
 
 func TestAStoppedServiceIsUnavailable(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	w := r.subscribe(s, somewhere, "ALL")
@@ -353,6 +366,7 @@ func TestAStoppedServiceIsUnavailable(t *testing.T) {
 // A process whose view is behind must not undo what another one has done: it could make the consumer pass over an event,
 // or make one for a subscription that was deleted.
 func TestAViewThatIsBehindUndoesNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.start(webhooks.Config{})
 	w := r.subscribe(s, somewhere, "ACCOUNT")

@@ -29,9 +29,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"closure/eventstore"
 	"closure/eventstore/retry"
+	"closure/eventstore/tracing"
 	"closure/projections/webhooks/endpoint"
 	"closure/projections/webhooks/signing"
 )
@@ -56,10 +58,18 @@ type Config struct {
 	// FailingAfter is for how long an endpoint has failed when the operator is told: three times in a failing period.
 	// Defaults to an hour, a day and five days.
 	FailingAfter [3]time.Duration
-	// KeepAttempts is how long attempts are kept; of a subscription and an outcome, 10,000 at most. Defaults to 30 days.
+	// KeepAttempts is how long attempts are kept; of a subscription and an outcome, 10,000 at most. Defaults
+	// to 30 days.
 	KeepAttempts time.Duration
+	// AttemptBytes bounds the stream of attempts as a whole, before compression; the oldest of all go first. The server sets so
+	// much of its storage aside, or less when it has not so much. Defaults to 1 GiB, which holds a million and more.
+	AttemptBytes int64
 	// Now is the time of changes and attempts. Defaults to the wall clock.
 	Now func() time.Time
+	// Attempted is told how each request went, tests of an endpoint and resent events included. Defaults to nobody.
+	Attempted func(endpoint.Outcome)
+	// Tracer makes a span of every request. Defaults to none: the trace context of the events is handed on.
+	Tracer trace.Tracer
 	// Logger gets each failed attempt at info level. Defaults to none.
 	Logger *slog.Logger
 }
@@ -98,8 +108,17 @@ func (cfg Config) withDefaults() Config {
 	if cfg.KeepAttempts <= 0 {
 		cfg.KeepAttempts = 30 * 24 * time.Hour
 	}
+	if cfg.AttemptBytes <= 0 {
+		cfg.AttemptBytes = 1 << 30
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Attempted == nil {
+		cfg.Attempted = func(endpoint.Outcome) {}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = tracing.None()
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -128,8 +147,9 @@ type Service struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
-	events jetstream.Stream // CLOSURE_EVENTS; set before anything runs
-	ledger *ledger
+	events   jetstream.Stream // CLOSURE_EVENTS; set before anything runs
+	attempts jetstream.Stream // CLOSURE_ATTEMPTS; likewise
+	ledger   *ledger
 
 	mu      sync.Mutex
 	state   state
@@ -221,8 +241,8 @@ func (s *Service) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
-		return openAttempts(ctx, s.js, s.cfg.Replicas, s.cfg.KeepAttempts)
+	s.attempts, err = retry.Insist(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		return s.openAttempts(ctx, attemptStream(s.cfg))
 	})
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", StreamAttempts, err)

@@ -71,10 +71,10 @@ func (b *bench) openArena(ctx context.Context, s setting) (_ *arena, err error) 
 		}
 		url = a.server.ClientURL()
 	}
-	if a.engine, err = b.connect(url); err != nil {
+	if a.engine, err = b.connect(url, b.cfg.Options...); err != nil {
 		return nil, err
 	}
-	if a.plain, err = b.connect(url); err != nil {
+	if a.plain, err = b.connect(url, b.cfg.Options...); err != nil {
 		return nil, err
 	}
 	if b.given() {
@@ -85,9 +85,9 @@ func (b *bench) openArena(ctx context.Context, s setting) (_ *arena, err error) 
 	return a, a.openStreams(ctx, b.cfg.Replicas)
 }
 
-func (b *bench) connect(url string) (*nats.Conn, error) {
-	conn, err := nats.Connect(url, nats.Name("closure bench"), nats.MaxReconnects(-1),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.say("NATS: %v", err) }))
+func (b *bench) connect(url string, options ...nats.Option) (*nats.Conn, error) {
+	conn, err := nats.Connect(url, append(options, nats.Name("closure bench"), nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.say("NATS: %v", err) }))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Config of a measurement.
@@ -21,6 +23,8 @@ type Config struct {
 	Dir string
 	// URL of a NATS server to measure instead of embedded ones; its account has to be empty. Defaults to none.
 	URL string
+	// Options of the connections to it: who the bench is.
+	Options []nats.Option
 	// Replicas of the streams; more than 1 needs a URL. Defaults to 1.
 	Replicas int
 	// Sizes says how much is measured. Required.
@@ -35,8 +39,9 @@ type Config struct {
 
 // Engine is a whole engine that runs.
 type Engine struct {
-	URL  string // of its NATS server
-	Stop func(context.Context) error
+	URL     string // of its NATS server
+	Options []nats.Option
+	Stop    func(context.Context) error
 }
 
 // Sizes says how much is measured.

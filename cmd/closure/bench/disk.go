@@ -40,11 +40,11 @@ func diskPerClosing(ctx context.Context, b *bench) (sides, error) {
 	return sides{
 		engine: func(ctx context.Context) (float64, error) {
 			folder := filepath.Join(b.dir, "engine")
-			before, err := b.leaves(ctx, folder, func(string) error { return nil })
+			before, err := b.leaves(ctx, folder, func(Engine) error { return nil })
 			if err != nil {
 				return 0, err
 			}
-			after, err := b.leaves(ctx, folder, func(url string) error { return b.closeAccounts(ctx, url, n) })
+			after, err := b.leaves(ctx, folder, func(e Engine) error { return b.closeAccounts(ctx, e, n) })
 			if err != nil {
 				return 0, err
 			}
@@ -63,12 +63,12 @@ func diskPerClosing(ctx context.Context, b *bench) (sides, error) {
 }
 
 // leaves runs an engine on a folder, and gives the sizes of what it leaves there, by part.
-func (b *bench) leaves(ctx context.Context, folder string, use func(url string) error) (map[string]int64, error) {
+func (b *bench) leaves(ctx context.Context, folder string, use func(Engine) error) (map[string]int64, error) {
 	engine, err := b.cfg.StartEngine(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
-	err = use(engine.URL)
+	err = use(engine)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWithin)
 	defer cancel()
 	if err := errors.Join(err, engine.Stop(stopping)); err != nil {
@@ -124,8 +124,8 @@ func largest(parts map[string]int64) string {
 }
 
 // closeAccounts opens and closes accounts, and waits until the world was told of all of them.
-func (b *bench) closeAccounts(ctx context.Context, url string, n int) error {
-	conn, err := b.connect(url)
+func (b *bench) closeAccounts(ctx context.Context, e Engine, n int) error {
+	conn, err := b.connect(e.URL, e.Options...)
 	if err != nil {
 		return err
 	}

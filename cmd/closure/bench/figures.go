@@ -25,7 +25,7 @@ func (b *bench) figures() []Figure {
 	s := b.cfg.Sizes
 	load := fmt.Sprintf("cold load of %d events", s.CommitsEach)
 	commits, few := thousands(s.LargeAccounts*s.CommitsEach), thousands(s.SmallAccounts*s.CommitsEach)
-	inLarge := ", log of " + commits
+	inLarge, arrivals := ", log of "+commits, &latency{}
 	return []Figure{
 		b.appendFigure(1, atLeast(0.9)),
 		b.appendFigure(16, atLeast(0.9)),
@@ -58,5 +58,6 @@ func (b *bench) figures() []Figure {
 			ID: "cold_load_growth", Name: "growth: " + load + inLarge, Unit: "loads/s",
 			Baseline: "same, log of " + few, Target: atLeast(0.7), on: []setting{large, small}, prepare: loadGrowth,
 		},
+		deliveryFigure(), arrivals.figure(50), arrivals.figure(99),
 	}
 }

@@ -13,8 +13,10 @@ import (
 const (
 	// Bucket is the key-value bucket of the engine's keys.
 	Bucket = "CLOSURE_KEYS"
-	// entryKey is its only entry: with all keys in one, a rotation is one guarded write.
-	entryKey = "webhooks"
+	// ForWebhooks and ForTokens are the entries of the keys for webhooks and for access tokens. All keys for one purpose are in one
+	// entry: a rotation is one guarded write.
+	ForWebhooks = "webhooks"
+	ForTokens   = "tokens"
 )
 
 // bucketStream is the stream of the bucket. It is what any client library makes for a bucket, but for AllowDirect: all
@@ -56,12 +58,12 @@ func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jets
 // load reads the keys, and makes the first one if there is none.
 func (k *Keys) load(ctx context.Context, kv jetstream.KeyValue) (keySet, error) {
 	return retry.Insist(ctx, func(ctx context.Context) (keySet, error) {
-		entry, err := kv.Get(ctx, entryKey)
+		entry, err := kv.Get(ctx, k.cfg.Entry)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			if err = k.create(ctx, kv); err != nil {
 				return keySet{}, err
 			}
-			entry, err = kv.Get(ctx, entryKey)
+			entry, err = kv.Get(ctx, k.cfg.Entry)
 		}
 		if err != nil {
 			return keySet{}, err
@@ -80,19 +82,19 @@ func (k *Keys) create(ctx context.Context, kv jetstream.KeyValue) error {
 	if err != nil {
 		return err
 	}
-	if _, err := kv.Create(ctx, entryKey, value); err != nil && !conflict(err) {
+	if _, err := kv.Create(ctx, k.cfg.Entry, value); err != nil && !conflict(err) {
 		return err
 	}
 	return nil
 }
 
 // write replaces the keys if the entry still has the revision, and gives back the keys with their new one.
-func write(ctx context.Context, kv jetstream.KeyValue, set keySet, revision uint64) (keySet, error) {
+func (k *Keys) write(ctx context.Context, kv jetstream.KeyValue, set keySet, revision uint64) (keySet, error) {
 	value, err := set.encode()
 	if err != nil {
 		return keySet{}, err
 	}
-	set.revision, err = retry.Once(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, entryKey, value, revision) })
+	set.revision, err = retry.Once(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, k.cfg.Entry, value, revision) })
 	return set, err
 }
 

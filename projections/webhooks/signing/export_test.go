@@ -29,7 +29,7 @@ func (k *Keys) Load(ctx context.Context, kv jetstream.KeyValue) (string, error) 
 func (k *Keys) Take(entry jetstream.KeyValueEntry) { k.take(entry) }
 
 // EntryKey is the entry of the bucket.
-const EntryKey = entryKey
+const EntryKey = ForWebhooks
 
 // SignWith signs as Keys do that have this one key.
 func SignWith(private ed25519.PrivateKey, r *http.Request, body []byte, messageID string, secrets Secrets, at time.Time) error {

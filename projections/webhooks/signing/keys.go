@@ -25,6 +25,8 @@ const (
 type Config struct {
 	// Log gives the connection to the streams.
 	Log *eventstore.Log
+	// Entry is the entry of the bucket with the keys: keys for another purpose are others. Defaults to ForWebhooks.
+	Entry string
 	// Replicas of the bucket of keys. One that has more keeps them. Defaults to 1.
 	Replicas int
 	// Overlap is how long a key that was replaced goes on to sign and to verify. Defaults to 7 days.
@@ -38,9 +40,12 @@ type Config struct {
 }
 
 func (cfg Config) withDefaults() Config {
+	if cfg.Entry == "" {
+		cfg.Entry = ForWebhooks
+	}
 	cfg.Replicas = max(cfg.Replicas, 1)
 	if cfg.Overlap <= 0 {
-		cfg.Overlap = 7 * 24 * time.Hour
+		cfg.Overlap = DefaultOverlap
 	}
 	if cfg.Expires <= 0 {
 		cfg.Expires = 10 * time.Second
@@ -147,12 +152,14 @@ func (k *Keys) Rotate(ctx context.Context) error {
 	if state != running || kv == nil {
 		return errNotRunning
 	}
-	var (
-		before string // the key that is to be replaced
-		err    error
-	)
+	_, err := k.rotate(ctx, kv)
+	return err
+}
+
+// rotate gives the keys as they are afterwards.
+func (k *Keys) rotate(ctx context.Context, kv jetstream.KeyValue) (set keySet, err error) {
+	before := "" // the key that is to be replaced
 	for range rotateTries {
-		var set keySet
 		if set, err = k.read(ctx, kv); err != nil {
 			break
 		}
@@ -160,16 +167,16 @@ func (k *Keys) Rotate(ctx context.Context) error {
 			before = set.keys[0].id
 		}
 		if set.keys[0].id != before { // by somebody else, or by a write of ours whose answer was lost
-			return nil
+			return set, nil
 		}
-		if err = k.replace(ctx, kv, set); err == nil || !conflict(err) && !retry.Transient(err) {
+		if set, err = k.replace(ctx, kv, set); err == nil || !conflict(err) && !retry.Transient(err) {
 			break
 		}
 	}
 	if err != nil {
-		return eventstore.Unavailable("rotate the keys of webhooks", err)
+		return set, eventstore.Unavailable("rotate the keys of webhooks", err)
 	}
-	return nil
+	return set, nil
 }
 
 // read gives the keys as they are now, and takes them in.
@@ -184,17 +191,17 @@ func (k *Keys) read(ctx context.Context, kv jetstream.KeyValue) (keySet, error) 
 }
 
 // replace writes keys with a new one in front.
-func (k *Keys) replace(ctx context.Context, kv jetstream.KeyValue, set keySet) error {
+func (k *Keys) replace(ctx context.Context, kv jetstream.KeyValue, set keySet) (keySet, error) {
 	now := k.now()
 	next, err := newKey(now)
 	if err != nil {
-		return err
+		return set, err
 	}
-	written, err := write(ctx, kv, set.rotated(next, now, k.cfg.Overlap), set.revision)
+	written, err := k.write(ctx, kv, set.rotated(next, now, k.cfg.Overlap), set.revision)
 	if err == nil {
 		k.apply(written)
 	}
-	return err
+	return written, err
 }
 
 // JWKSet is the public half of the keys that are valid now, as JSON of a JWK set: Ed25519, to verify signatures with.

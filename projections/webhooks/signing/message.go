@@ -20,13 +20,8 @@ func signMessage(key ed25519.PrivateKey, label string, covered []component, para
 	list := httpsfv.InnerList{Params: params}
 	var base strings.Builder
 	for _, c := range covered {
-		item := httpsfv.NewItem(c.name)
-		name, err := httpsfv.Marshal(item)
-		if err != nil {
-			return "", "", fmt.Errorf("component %s: %w", c.name, err)
-		}
-		list.Items = append(list.Items, item)
-		base.WriteString(name + ": " + c.value + "\n")
+		list.Items = append(list.Items, httpsfv.NewItem(c.name))
+		base.WriteString(`"` + c.name + `": ` + c.value + "\n") // our names need no escaping
 	}
 	what, err := httpsfv.Marshal(list)
 	if err != nil {

@@ -52,7 +52,7 @@ func (k *Keys) watch(kv jetstream.KeyValue, connected <-chan nats.Status) error 
 	// The watch lives as long as its context, so the bound of its creation has to be another one.
 	living, cancel := context.WithCancel(k.taking)
 	bound := time.AfterFunc(openWatchWithin, cancel)
-	w, err := kv.Watch(living, entryKey)
+	w, err := kv.Watch(living, k.cfg.Entry)
 	bound.Stop() // too late: the watch has ended, and the loop says so
 	if err != nil {
 		cancel()
@@ -114,7 +114,7 @@ func (k *Keys) prune(kv jetstream.KeyValue) error {
 	if len(kept.keys) == len(set.keys) {
 		return nil
 	}
-	written, err := write(k.taking, kv, kept, set.revision)
+	written, err := k.write(k.taking, kv, kept, set.revision)
 	if err == nil {
 		k.apply(written)
 	}
