@@ -45,9 +45,7 @@ func (s subscription) key() string { return key(s.clientID, s.ID) }
 func key(clientID, id string) string { return clientID + "." + id }
 
 // entrySubject is where the bucket's stream keeps the entry with the key.
-func entrySubject(key string) string { return bucketSubject(Bucket, key) }
-
-func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
+func entrySubject(key string) string { return "$KV." + Bucket + "." + key }
 
 // splitKey splits the key of an entry.
 func splitKey(key string) (clientID, id string, ok bool) {
@@ -70,41 +68,6 @@ func decodeEntry(e jetstream.KeyValueEntry) (subscription, error) {
 	}
 	s.clientID, s.revision = clientID, e.Revision()
 	return s, nil
-}
-
-// bucketStream is the stream of a bucket. It is what any client library makes for a bucket, but for AllowDirect: all reads
-// are answered by the leader, so that a change is decided upon what is there, and what one process has accepted is seen by
-// all others at once.
-func bucketStream(bucket, description string, replicas int) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:              bucketStreamName(bucket),
-		Description:       description,
-		Subjects:          []string{bucketSubject(bucket, ">")},
-		Storage:           jetstream.FileStorage,
-		Replicas:          replicas,
-		MaxMsgsPerSubject: 1,
-		MaxMsgs:           -1,
-		MaxBytes:          -1,
-		MaxMsgSize:        -1,
-		Discard:           jetstream.DiscardNew,
-		AllowRollup:       true,
-		DenyDelete:        true,
-		AllowDirect:       false,
-	}
-}
-
-func bucketStreamName(bucket string) string { return "KV_" + bucket }
-
-// openBucket creates a bucket, or brings it to its settings; it never takes replicas away.
-func openBucket(ctx context.Context, js jetstream.JetStream, bucket, description string, replicas int) (jetstream.KeyValue, error) {
-	replicas, err := replicasOf(ctx, js, bucketStreamName(bucket), replicas)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := js.CreateOrUpdateStream(ctx, bucketStream(bucket, description, replicas)); err != nil {
-		return nil, err
-	}
-	return js.KeyValue(ctx, bucket)
 }
 
 // replicasOf is how many replicas a stream has to have: those that are wanted, or the more that it has.

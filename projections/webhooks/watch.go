@@ -249,7 +249,7 @@ func (s *Service) removeOrphans(ctx context.Context, consumers []string, seen ma
 
 // exists tells whether any client has a subscription with the id.
 func (s *Service) exists(ctx context.Context, id string) (bool, error) {
-	stream, err := s.js.Stream(ctx, bucketStreamName(Bucket))
+	stream, err := s.js.Stream(ctx, "KV_"+Bucket)
 	if err != nil {
 		return false, err
 	}

@@ -32,6 +32,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"closure/eventstore"
+	"closure/eventstore/bucket"
 	"closure/eventstore/retry"
 	"closure/eventstore/tracing"
 	"closure/projections/webhooks/endpoint"
@@ -224,20 +225,14 @@ func (s *Service) open(ctx context.Context) error {
 
 // openStores opens the buckets and the stream of attempts.
 func (s *Service) openStores(ctx context.Context) error {
-	bucket := func(name, description string) (jetstream.KeyValue, error) {
-		kv, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) {
-			return openBucket(ctx, s.js, name, description, s.cfg.Replicas)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("bucket %s: %w", name, err)
-		}
-		return kv, nil
+	open := func(name, description string) (jetstream.KeyValue, error) {
+		return bucket.Open(ctx, s.js, bucket.Config{Name: name, Description: description, Replicas: s.cfg.Replicas})
 	}
-	kv, err := bucket(Bucket, "closure: webhook subscriptions")
+	kv, err := open(Bucket, "closure: webhook subscriptions")
 	if err != nil {
 		return err
 	}
-	states, err := bucket(StateBucket, "closure: how the deliveries of webhooks go")
+	states, err := open(StateBucket, "closure: how the deliveries of webhooks go")
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"closure/eventstore"
+	"closure/eventstore/bucket"
 	"closure/eventstore/retry"
 )
 
@@ -111,9 +112,9 @@ func (k *Keys) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, retry.StartWithin)
 	defer cancel()
 	js := k.cfg.Log.JetStream()
-	kv, err := retry.Insist(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return openBucket(ctx, js, k.cfg.Replicas) })
+	kv, err := bucket.Open(ctx, js, bucket.Config{Name: Bucket, Description: "closure: the engine's keys (private)", Replicas: k.cfg.Replicas})
 	if err != nil {
-		return fmt.Errorf("bucket %s: %w", Bucket, err)
+		return err
 	}
 	set, err := k.load(ctx, kv)
 	if err != nil {
@@ -169,7 +170,7 @@ func (k *Keys) rotate(ctx context.Context, kv jetstream.KeyValue) (set keySet, e
 		if set.keys[0].id != before { // by somebody else, or by a write of ours whose answer was lost
 			return set, nil
 		}
-		if set, err = k.replace(ctx, kv, set); err == nil || !conflict(err) && !retry.Transient(err) {
+		if set, err = k.replace(ctx, kv, set); err == nil || !bucket.Conflict(err) && !retry.Transient(err) {
 			break
 		}
 	}

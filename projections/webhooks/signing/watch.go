@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"closure/eventstore/bucket"
 	"closure/eventstore/retry"
 )
 
@@ -118,7 +119,7 @@ func (k *Keys) prune(kv jetstream.KeyValue) error {
 	if err == nil {
 		k.apply(written)
 	}
-	if conflict(err) { // somebody else did it, or more; the watch tells
+	if bucket.Conflict(err) { // somebody else did it, or more; the watch tells
 		return nil
 	}
 	return err
