@@ -26,6 +26,7 @@ var details = map[handlers.Slug]string{
 	handlers.PayloadTooLarge: "the command makes a commit that is larger than the event log takes",
 	handlers.InternalError:   "the command failed for a reason that is not yours; it has been logged",
 	handlers.Unavailable:     "the command could not be carried out now; send it again with the same command_id",
+	handlers.TooManyRequests: "the client has as many requests in hand as it may have; nothing was done, send it again with the same command_id",
 	handlers.GatewayTimeout:  "the command took too long and may yet be carried out; send it again with the same command_id",
 }
 
@@ -33,6 +34,9 @@ var details = map[handlers.Slug]string{
 func slugOf(err error) handlers.Slug {
 	if errors.Is(err, errTimeUp) {
 		return handlers.GatewayTimeout
+	}
+	if errors.Is(err, errShare) {
+		return handlers.TooManyRequests
 	}
 	return handlers.SlugOf(err)
 }

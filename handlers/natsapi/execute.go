@@ -34,6 +34,13 @@ func (s *Service) execute(r request) (c domain.Command, out handlers.Outcome, er
 	if err != nil {
 		return c, out, err
 	}
+	if r.way == "rpc" {
+		leave, ok := s.shares.take(c.ClientID)
+		if !ok {
+			return c, out, errShare
+		}
+		defer leave()
+	}
 	ctx, cancel := context.WithTimeoutCause(s.working, s.commandTime, errTimeUp)
 	defer cancel()
 	ctx, span := s.traced(ctx, r, c)

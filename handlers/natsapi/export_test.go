@@ -15,6 +15,7 @@ var (
 
 const (
 	MaxRequests      = maxRequests
+	MaxOfClient      = maxOfClient
 	InternalAttempts = internalAttempts
 	GroupPatience    = groupPatience
 	AckWait          = ackWait

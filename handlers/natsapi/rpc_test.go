@@ -131,7 +131,7 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 	replies, err := r.nc.SubscribeSync(nats.NewInbox())
 	require.NoError(t, err)
 	for range natsapi.MaxRequests {
-		require.NoError(t, r.nc.PublishRequest(eventstore.RPCSubject("account_group", uuid.NewString(), "open"), replies.Subject, body(t, personal())))
+		r.askAs(uuid.NewString(), replies.Subject)
 	}
 	for range natsapi.MaxRequests {
 		h.wait(t)
@@ -149,6 +149,51 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 		require.Equal(t, handlers.Accepted, answer(t, msg).Result)
 	}
 	r.openGroup() // there is room again
+}
+
+// askAs asks for a new group of a client, without waiting for the answer.
+func (r *rig) askAs(client, reply string) {
+	r.t.Helper()
+	open := personal()
+	open["client_id"], open["users"] = client, []fields{{"id": uuid.NewString(), "type": "OWNER"}} // a user is one client's
+	require.NoError(r.t, r.nc.PublishRequest(eventstore.RPCSubject("account_group", uuid.NewString(), "open"), reply, body(r.t, open)))
+}
+
+// One client cannot have all the room: there is some left for the others.
+func TestAClientHasItsShare(t *testing.T) {
+	r := newRig(t)
+	r.keepEvents(1)
+	cfg := r.config()
+	h := newHolder()
+	cfg.Engine = throughGate{cfg.Engine, h.hold}
+	r.start(cfg)
+	replies, err := r.nc.SubscribeSync(nats.NewInbox())
+	require.NoError(t, err)
+	flood := uuid.NewString()
+	for range natsapi.MaxOfClient {
+		r.askAs(flood, replies.Subject)
+	}
+	for range natsapi.MaxOfClient {
+		h.wait(t)
+	}
+	r.askAs(flood, replies.Subject)
+	msg, err := replies.NextMsg(patience)
+	require.NoError(t, err)
+	refused := answer(t, msg)
+	require.Equal(t, natsapi.Rejected, refused.Result)
+	require.Equal(t, "https://docs.upvest.co/errors/too_many_requests", refused.Error.Type)
+	r.askAs(uuid.NewString(), replies.Subject)
+	h.wait(t) // another client's is carried out
+	h.release()
+	for range natsapi.MaxOfClient + 1 {
+		msg, err := replies.NextMsg(patience)
+		require.NoError(t, err)
+		require.Equal(t, handlers.Accepted, answer(t, msg).Result)
+	}
+	r.askAs(flood, replies.Subject) // there is room again
+	msg, err = replies.NextMsg(patience)
+	require.NoError(t, err)
+	require.Equal(t, handlers.Accepted, answer(t, msg).Result)
 }
 
 // TestTroubleIsToldInGeneral: the client gets the slug that says what to do, and the operator the cause.

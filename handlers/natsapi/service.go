@@ -99,6 +99,7 @@ type Service struct {
 
 	commandTime time.Duration       // commandTime, but in tests
 	slots       *semaphore.Weighted // one for each request in hand
+	shares      shares              // of each client in them
 	lastRequest atomic.Int64        // when the last request came, Unix nanoseconds
 	workers     sync.WaitGroup      // of the inbox
 	gone        sync.Once           // tells that the connection is closed
