@@ -187,7 +187,7 @@ func (a *app) startParts(ctx context.Context, s settings, bus *bus, engine *hand
 	cfg := httpapi.Config{
 		Auth: a.auth, Idempotency: answers, Rate: s.Rate, InFlight: s.InFlight, VerifyKeys: keys.JWKSet, AsyncAPI: asyncAPI,
 		Engine: engine, Lists: lists, Webhooks: subscriptions{hooks}, Reports: pdfs, Now: a.clock.Now, Version: version(), Logger: s.Logger,
-		Ready: a.Ready, Observe: a.metrics.request, Denied: a.metrics.deny, Metrics: a.metrics.onAPI(s.HTTPAddr), Tracer: a.tracers.tracer(),
+		Ready: a.Ready, Observe: a.metrics.request, Denied: a.metrics.deny, Metrics: a.metrics.onAPI(s.reachable()), Tracer: a.tracers.tracer(),
 	}
 	a.metrics.registry.MustRegister(gathered{vitals: a.vitals, engine: engine, timers: managers.Timers()})
 	if s.Sandbox {

@@ -32,18 +32,21 @@ func (s settings) problems() (found []error) {
 	if err := checkAddr("--http-addr", s.HTTPAddr); err != nil {
 		return append(found, err)
 	}
-	if loopback(s.HTTPAddr) {
+	if !s.reachable() {
 		return found
 	}
-	if s.TLSCert == "" && !s.BehindProxy {
+	if !loopback(s.HTTPAddr) && s.TLSCert == "" && !s.BehindProxy {
 		found = append(found, fmt.Errorf("--http-addr: %q can be reached by others: it needs --tls-cert and --tls-key, or --behind-proxy when "+
 			"a proxy in front of it speaks TLS; or take a loopback address such as 127.0.0.1", s.HTTPAddr))
 	}
 	if s.Sandbox {
-		found = append(found, errors.New("--sandbox: only with a loopback --http-addr"))
+		found = append(found, errors.New("--sandbox: only with a loopback --http-addr, and not behind a proxy"))
 	}
 	return found
 }
+
+// reachable tells whether others can reach HTTP: by its address, or through a proxy on this machine.
+func (s settings) reachable() bool { return s.BehindProxy || !loopback(s.HTTPAddr) }
 
 func checkAddr(flag, addr string) error {
 	if _, _, err := net.SplitHostPort(addr); err != nil {
@@ -74,8 +77,8 @@ func (a *app) startAuth(ctx context.Context, s settings) error {
 	if err := a.add(ctx, a.auth); err != nil {
 		return err
 	}
-	if !loopback(s.HTTPAddr) && s.Issuer.URL == "" && len(a.others()) == 0 {
-		return usageError{fmt.Errorf("--http-addr: %q can be reached by others, and there are no clients yet: add one with 'closure clients add' "+
+	if s.reachable() && s.Issuer.URL == "" && len(a.others()) == 0 {
+		return usageError{fmt.Errorf("--http-addr: %q, or the proxy in front of it, can be reached by others, and there are no clients yet: add one with 'closure clients add' "+
 			"while the engine listens on a loopback address, or name a --clients-file or an --auth-issuer", s.HTTPAddr)}
 	}
 	return nil
@@ -110,7 +113,7 @@ func developmentFile(data string) string {
 // develop gives the development client: nil when there are other clients, when the engine can be reached by others, or when it
 // is one of many. With other clients it is disabled.
 func (a *app) develop(ctx context.Context, s settings) (*developer, error) {
-	own := s.NATSURL == "" && loopback(s.HTTPAddr) && s.ClientsFile == "" && s.Issuer.URL == "" && len(a.others()) == 0
+	own := s.NATSURL == "" && !s.reachable() && s.ClientsFile == "" && s.Issuer.URL == "" && len(a.others()) == 0
 	known, there := a.auth.Clients().Get(developmentClient)
 	if !own {
 		if there && !known.Disabled {

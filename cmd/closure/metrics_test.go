@@ -80,10 +80,11 @@ func TestMetrics(t *testing.T) {
 func TestMetricsAreForOperators(t *testing.T) {
 	m := newMetrics()
 	for _, addr := range []string{"0.0.0.0:8080", ":8080", "10.1.2.3:80", "[::]:8080", "engine.example.com:443"} {
-		require.Nil(t, m.onAPI(addr), addr)
+		require.Nil(t, m.onAPI(settings{HTTPAddr: addr}.reachable()), addr)
 	}
 	for _, addr := range []string{"127.0.0.1:8080", "[::1]:0", "localhost:80"} {
-		require.NotNil(t, m.onAPI(addr), addr)
+		require.NotNil(t, m.onAPI(settings{HTTPAddr: addr}.reachable()), addr)
+		require.Nil(t, m.onAPI(settings{HTTPAddr: addr, BehindProxy: true}.reachable()), addr)
 	}
 }
 

@@ -22,6 +22,8 @@ type Config struct {
 	Replicas int
 	// Age is when an entry goes by itself, after its last change. Defaults to never.
 	Age time.Duration
+	// Markers lets what is purged leave markers that go before their age (jetstream.PurgeTTL).
+	Markers bool
 	// Memory keeps the entries in the memory of the servers: for what is of no use after a restart. Defaults to files.
 	Memory bool
 }
@@ -46,6 +48,7 @@ func (cfg Config) stream() jetstream.StreamConfig {
 		MaxMsgSize:        -1,
 		Discard:           jetstream.DiscardNew,
 		AllowRollup:       true,
+		AllowMsgTTL:       cfg.Markers,
 		DenyDelete:        true,
 		AllowDirect:       false,
 	}

@@ -57,6 +57,12 @@ func OpenStream(ctx context.Context, nc *nats.Conn, scope Scope) (*Stream, error
 	if err != nil {
 		return nil, err
 	}
+	var last uint64
+	if scope.To == 0 { // before the end of the log is looked at: what is published by then is in it
+		if last, err = published(ctx, js); err != nil {
+			return nil, err
+		}
+	}
 	info, err := streamInfo(ctx, js)
 	if err != nil {
 		return nil, err
@@ -64,14 +70,11 @@ func OpenStream(ctx context.Context, nc *nats.Conn, scope Scope) (*Stream, error
 	if !info.Config.AllowDirect {
 		return nil, ErrNoDirectGet
 	}
-	s := &Stream{js: js, scope: scope, stream: eventstore.StreamLog}
+	s := &Stream{js: js, scope: scope, stream: eventstore.StreamLog, published: last}
 	s.fetch = s.fetchBatch
 	s.scope.Cut = scope.To > 0 && scope.To < info.State.LastSeq
 	if scope.To == 0 {
 		s.scope.To = info.State.LastSeq
-		if s.published, err = published(ctx, js); err != nil {
-			return nil, err
-		}
 	}
 	return s, nil
 }
@@ -115,7 +118,7 @@ func published(ctx context.Context, js jetstream.JetStream) (uint64, error) {
 	return 0, nil
 }
 
-// Walk reads the log once, with a consumer that the server forgets afterwards.
+// Walk reads the log once.
 func (s *Stream) Walk(ctx context.Context, handle func(Message) error) error {
 	if err := s.read(ctx, handle); err != nil {
 		return err

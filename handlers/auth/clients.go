@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"closure/eventstore"
 	"closure/eventstore/bucket"
@@ -59,6 +60,7 @@ type Clients struct {
 	state state
 	kv    jetstream.KeyValue
 	all   map[string]*entry // by id
+	looks *rate.Limiter     // of lookAgain
 }
 
 type state int
@@ -77,7 +79,7 @@ func NewClients(cfg ClientsConfig) *Clients {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Clients{cfg: cfg, all: map[string]*entry{}}
+	c := &Clients{cfg: cfg, all: map[string]*entry{}, looks: rate.NewLimiter(looksPerSecond, looksPerSecond)}
 	c.taking, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -221,11 +223,14 @@ func (c *Clients) take(stored jetstream.KeyValueEntry) (id string) {
 	return id
 }
 
+// looksPerSecond bounds lookAgain, for all clients together.
+const looksPerSecond = 50
+
 // lookAgain takes in a client as it is in the bucket now: the watch may be a moment behind a change that another process has
-// answered already. That it fails changes nothing.
+// answered already. That it fails changes nothing. It is not done more often than looksPerSecond: anybody can ask for it.
 func (c *Clients) lookAgain(ctx context.Context, id string) {
 	kv, err := c.opened()
-	if err != nil {
+	if err != nil || !c.looks.Allow() {
 		return
 	}
 	stored, err := retry.Once(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, clientKey+id) })

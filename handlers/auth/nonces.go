@@ -43,7 +43,7 @@ var (
 // They are in memory, as an fsync for each request would be dear, so a server that restarts may forget them. Then a signature
 // that is still valid could be used again. That is why signatures from before the store was made are refused; only the first
 // store of all has nothing before it. A loss that leaves the store in place (all servers of a cluster at once) shows itself by
-// revisions that begin anew.
+// revisions that begin anew, or by a store that is old and has never had a nonce.
 type nonces struct {
 	conn     *nats.Conn
 	registry func() (jetstream.KeyValue, error)
@@ -94,7 +94,7 @@ func (n *nonces) open(ctx context.Context) error {
 	switch {
 	case !first:
 		n.forgotBefore(info.Created)
-	case info.State.LastSeq < n.last:
+	case info.State.LastSeq < n.last, info.State.LastSeq == 0 && n.now().Sub(info.Created) > nonceAge:
 		n.forgotBefore(n.now())
 	}
 	n.kv, n.last = kv, info.State.LastSeq

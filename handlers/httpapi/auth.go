@@ -26,6 +26,8 @@ type Authenticator interface {
 	VerifySignature(ctx context.Context, r *http.Request, body []byte, p auth.Principal) error
 	// Token gives an access token for a secret. Without scopes it has all that the client has.
 	Token(ctx context.Context, clientID, secret, scopes string) (auth.Token, error)
+	// MustSign tells whether the client has registered keys.
+	MustSign(clientID string) bool
 	// Rate is how many requests a second a client may make, and how many at once; zero for the default.
 	Rate(clientID string) (perSecond float64, burst int)
 }
@@ -52,9 +54,10 @@ func (a *api) authenticated(x *exchange) func() error {
 			return a.deny(GateToken, err)
 		}
 		x.who = who
-		if wait, ok := a.limiter.admit(x.req.client, time.Now()); !ok {
-			a.denied(GateRate)
-			return tooMany(x.req, wait)
+		if !who.MustSign { // whoever must sign is counted when it has: a token alone uses up nothing of its rate
+			if err := a.count(x.req); err != nil {
+				return err
+			}
 		}
 		if x.route.scope != "" && !who.Scopes.Has(x.route.scope) {
 			a.denied(GateScope)
@@ -70,8 +73,21 @@ func (a *api) signed(x *exchange) func() error {
 		if x.route.anonymous || !x.who.MustSign && x.http.Header.Get("signature") == "" {
 			return nil
 		}
-		return a.deny(GateSignature, a.auth.VerifySignature(x.Context(), x.http, x.body, x.who))
+		err := a.deny(GateSignature, a.auth.VerifySignature(x.Context(), x.http, x.body, x.who))
+		if err == nil && x.who.MustSign {
+			err = a.count(x.req)
+		}
+		return err
 	}
+}
+
+// count counts the request of a client that is known.
+func (a *api) count(r *request) error {
+	if wait, ok := a.limiter.admit(r.client, time.Now()); !ok {
+		a.denied(GateRate)
+		return tooMany(r, wait)
+	}
+	return nil
 }
 
 // authProblem is an *auth.Error as the client sees it; nil when it is none.
@@ -129,17 +145,32 @@ func (a *api) createToken(ctx context.Context, in *getToken) (*found[accessToken
 	if err != nil {
 		return nil, newProblem(r, invalidRequest, "client_id: "+err.Error())
 	}
-	if wait, ok := a.tokens.admit(id, time.Now()); !ok {
-		a.denied(GateRate)
-		return nil, tooMany(r, wait)
-	}
 	token, err := a.auth.Token(ctx, id, in.Body.ClientSecret, in.Body.Scope)
 	if err != nil {
-		return nil, a.deny(GateCredentials, err)
+		return nil, a.refuseToken(r, id, a.deny(GateCredentials, err))
+	}
+	if a.auth.MustSign(id) { // asked after the secret: the answer tells others nothing of the client
+		who := auth.Principal{ClientID: id, MustSign: true}
+		if err := a.deny(GateSignature, a.auth.VerifySignature(ctx, r.http, r.raw, who)); err != nil {
+			return nil, err
+		}
 	}
 	return &found[accessToken]{Body: accessToken{
 		AccessToken: token.AccessToken, ExpiresIn: token.ExpiresIn, Scope: token.Scope.String(), TokenType: "bearer",
 	}}, nil
+}
+
+// refuseToken counts a wrong secret. Only failures count: nobody can keep a client from its tokens by guesses in its name.
+func (a *api) refuseToken(r *request, clientID string, err error) error {
+	var refusal *auth.Error
+	if !errors.As(err, &refusal) || refusal.Code != auth.CodeInvalidClient {
+		return err
+	}
+	if wait, ok := a.tokens.admit(clientID, time.Now()); !ok {
+		a.denied(GateRate)
+		return tooMany(r, wait)
+	}
+	return err
 }
 
 // formObject makes a form the JSON object that it stands for: each field once, all of them text.

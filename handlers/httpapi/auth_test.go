@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -127,9 +128,11 @@ func TestTokens(t *testing.T) {
 	require.NotContains(t, s.logged.String(), secret)
 }
 
-// Who guesses at a secret is slowed down, and nobody else is.
+// Who guesses at a secret is slowed down, and nobody else is: not even the client in whose name it is done.
 func TestTokensAreLimited(t *testing.T) {
 	s := start(t)
+	_, secret, err := s.auth.Clients().Rotate(t.Context(), alice, time.Hour)
+	require.NoError(t, err)
 	guess := func(client string) answer {
 		return s.token(url.Values{"client_id": {client}, "client_secret": {"cls_guess"}, "grant_type": {"client_credentials"}})
 	}
@@ -140,6 +143,11 @@ func TestTokensAreLimited(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, a.status)
 	require.Equal(t, "1", a.header.Get("Retry-After"))
 	require.Equal(t, http.StatusUnauthorized, guess(bob).status)
+	right := url.Values{"client_id": {alice}, "client_secret": {secret}, "grant_type": {"client_credentials"}}
+	require.Equal(t, http.StatusOK, s.token(right).status)
+
+	large := url.Values{"client_id": {alice}, "client_secret": {strings.Repeat("x", maxForm)}, "grant_type": {"client_credentials"}}
+	require.Equal(t, http.StatusRequestEntityTooLarge, s.token(large).status)
 }
 
 func TestUnauthorised(t *testing.T) {

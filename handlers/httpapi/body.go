@@ -23,6 +23,9 @@ import (
 // maxBody is the size of a body at most, in bytes.
 const maxBody = 1 << 20
 
+// maxForm is the size of a form at most: whoever sends one is not known yet.
+const maxForm = 16 << 10
+
 // jsonFormat reads and writes all JSON. Reading is strict: names count in their very spelling, and once.
 var jsonFormat = huma.Format{
 	Marshal: func(w io.Writer, v any) error { return json.MarshalWrite(w, v, jsontext.AllowInvalidUTF8(true)) },
@@ -77,17 +80,22 @@ func (x *exchange) readBody() error {
 	if err := x.checkContentType(); err != nil {
 		return err
 	}
-	if x.http.ContentLength > maxBody {
-		return x.tooLarge()
+	limit := int64(maxBody)
+	if x.route.form {
+		limit = maxForm
 	}
-	body, err := x.read(maxBody)
+	if x.http.ContentLength > limit {
+		return x.tooLarge(limit)
+	}
+	body, err := x.read(limit)
 	if errors.Is(err, errTooLong) {
-		return x.tooLarge()
+		return x.tooLarge(limit)
 	}
 	if err != nil {
 		return err
 	}
 	if x.route.form {
+		x.req.http, x.req.raw = x.http, body
 		x.body, err = x.formObject(body)
 		return err
 	}
@@ -123,8 +131,8 @@ func (x *exchange) read(limit int64) ([]byte, error) {
 	return body, nil
 }
 
-func (x *exchange) tooLarge() error {
-	return x.problem(payloadTooLarge, fmt.Sprintf("body: must be at most %d bytes", maxBody))
+func (x *exchange) tooLarge(limit int64) error {
+	return x.problem(payloadTooLarge, fmt.Sprintf("body: must be at most %d bytes", limit))
 }
 
 // readNoBody refuses a body where none is taken: it may hold what the client believes to count, such as a closure reason.

@@ -19,7 +19,7 @@ const description = `Closes investment accounts and account groups: a close requ
 
 **Authentication.** Every call needs an access token of its client (` + "`authorization: Bearer …`" + `), with the scope that stands with the call; ` + "`POST /auth/token`" + ` gives one. A scope for administration includes the one for reading. A client with registered keys also signs each request (HTTP message signatures, draft 15). 401 says that nobody knows who asks, 403 that a scope is missing, 429 that the client asks too often.
 
-**Repeating.** DELETE is safe to repeat by itself. The POST calls that make something take an ` + "`idempotency-key`" + `: a repetition under the same key makes nothing again, and for 24 hours is answered as the first time; another request under the same key is 409.
+**Repeating.** DELETE is safe to repeat by itself. POST of accounts, account groups, orders and liquidations needs an ` + "`idempotency-key`" + ` (the others do not know it): a repetition under the same key makes nothing again, and for 24 hours is answered as the first time; another request under the same key is 409.
 
 **Errors** are ` + "`application/problem+json`" + ` (RFC 9457). Their ` + "`type`" + ` is stable; ` + "`detail`" + ` names the field and what would be right. Every answer has an ` + "`upvest-request-id`" + `.
 

@@ -39,6 +39,8 @@ type request struct {
 	path   string // as it came, escaped
 	client string // the tenant; "" for the documents and the probes
 	media  string // of the answer, as negotiated
+	http   *http.Request
+	raw    []byte // of a form, as it came
 	seed   string // of the ids that it makes, under an idempotency key; "" for new ones
 	writer http.ResponseWriter
 }
@@ -231,7 +233,7 @@ func (a *api) carryOut(x *exchange, next func(huma.Context)) error {
 			return err
 		}
 	}
-	if !x.route.anonymous {
+	if !x.route.anonymous || x.route.form {
 		if err := a.enter(x.req); err != nil {
 			return err
 		}

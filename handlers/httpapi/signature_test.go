@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,23 @@ func TestSignedRequests(t *testing.T) {
 	late := request(s, "GET", "/accounts", "")
 	sign(late, "", time.Now().Add(-time.Minute))
 	require.Equal(t, http.StatusUnauthorized, send(s, late).status)
+
+	// A token is asked for with a signature, too; without one, the right secret is not enough.
+	_, secret, err := s.auth.Clients().Rotate(t.Context(), alice, time.Hour)
+	require.NoError(t, err)
+	form := url.Values{"client_id": {alice}, "client_secret": {secret}, "grant_type": {"client_credentials"}}.Encode()
+	for _, signs := range []bool{false, true} {
+		r, err := http.NewRequest("POST", s.url+"/auth/token", strings.NewReader(form))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", mediaForm)
+		want := http.StatusUnauthorized
+		if signs {
+			sign(r, form, time.Now())
+			want = http.StatusOK
+		}
+		a := send(s, r)
+		require.Equal(t, want, a.status, "%s", a.body)
+	}
 
 	// Bob, who has no key, need not sign.
 	require.Equal(t, http.StatusOK, s.send(call{method: "GET", path: "/accounts", header: map[string]string{headerClientID: bob}}).status)

@@ -29,6 +29,8 @@ const (
 	defaultAge = 25 * time.Hour
 	// claimWithin bounds a claim: most of the time of a request is for carrying it out.
 	claimWithin = 3 * time.Second
+	// markerAge is how long what is left of a key that was let go stays: only rivals of the request may meet it.
+	markerAge = time.Minute
 	// tries bounds how often a claim is lost to others and looked at again.
 	tries = 8
 )
@@ -94,7 +96,7 @@ func New(cfg Config) *Store {
 // Start opens the bucket.
 func (s *Store) Start(ctx context.Context) (err error) {
 	s.kv, err = bucket.Open(ctx, s.cfg.Log.JetStream(), bucket.Config{
-		Name: Bucket, Description: "closure: what was answered to requests with an idempotency key", Replicas: s.cfg.Replicas, Age: s.cfg.Age,
+		Name: Bucket, Description: "closure: what was answered to requests with an idempotency key", Replicas: s.cfg.Replicas, Age: s.cfg.Age, Markers: true,
 	})
 	return err
 }
@@ -196,7 +198,7 @@ func (s *Store) Keep(ctx context.Context, c *Claim, a Answer) Answer {
 // Release lets the key of a refused request go, so that the client may put it right and come again with it. If it cannot be
 // let go, the client needs a new key.
 func (s *Store) Release(ctx context.Context, c *Claim) {
-	err := s.kv.Purge(ctx, c.key, jetstream.LastRevision(c.revision))
+	err := s.kv.Purge(ctx, c.key, jetstream.LastRevision(c.revision), jetstream.PurgeTTL(markerAge))
 	if err != nil && !bucket.Conflict(err) {
 		s.cfg.Logger.Debug("the idempotency key of a refused request stays taken", "error", err)
 	}

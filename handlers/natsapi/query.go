@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go/micro"
@@ -104,8 +105,18 @@ func parseClosures(body []byte) (q ClosuresRequest, err error) {
 	return q, nil
 }
 
+// isInbox tells whether a reply subject may be answered on. The engine may publish everywhere and the sender may not: by a reply
+// subject, it could have the engine write for it.
+func isInbox(reply string) bool {
+	return reply != "" && !strings.HasPrefix(reply, "closure.") && !strings.HasPrefix(reply, "$")
+}
+
 // hand executes a request beside the others, within the bound on all of them, and answers it.
 func (s *Service) hand(req micro.Request, answer func() any, refuse func(*Problem) any) {
+	if !isInbox(req.Reply()) {
+		s.log.Warn("dropped a request whose reply subject is no inbox", "subject", req.Subject(), "reply", domain.Quote(req.Reply()))
+		return
+	}
 	if !s.slots.TryAcquire(1) {
 		s.respond(req, refuse(problemOf(fmt.Errorf("%w: too many requests in hand", eventstore.ErrUnavailable), "")))
 		return

@@ -151,6 +151,28 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 	r.openGroup() // there is room again
 }
 
+// The engine may publish everywhere, and whoever asks may not: a reply subject that is no inbox is not answered on.
+func TestAnswersGoToInboxesOnly(t *testing.T) {
+	r := newRig(t)
+	r.keepEvents(1)
+	r.start(r.config())
+	before, err := r.log.LastSequence(r.ctx)
+	require.NoError(t, err)
+	for _, reply := range []string{eventstore.LogSubject("account", someID), "$KV.CLOSURE_KEYS.webhooks", eventstore.InboxSubject("account", someID, "lock")} {
+		require.NoError(t, r.nc.PublishRequest(eventstore.RPCSubject("account", someID, "lock"), reply, body(t, fields{})))
+		require.NoError(t, r.nc.PublishRequest(eventstore.QueryClosures, reply, nil))
+	}
+	r.openGroup() // it is answered behind all of them
+	commits, err := r.log.Read(r.ctx, before+1, 100)
+	require.NoError(t, err)
+	for _, c := range commits {
+		require.NotEqual(t, someID, c.AggregateID)
+	}
+	stream, err := r.log.JetStream().Stream(r.ctx, eventstore.StreamCommands)
+	require.NoError(t, err)
+	require.Zero(t, stream.CachedInfo().State.LastSeq)
+}
+
 // askAs asks for a new group of a client, without waiting for the answer.
 func (r *rig) askAs(client, reply string) {
 	r.t.Helper()
