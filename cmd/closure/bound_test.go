@@ -246,6 +246,7 @@ func (o *outage) checkOutage(pairs []pair, ask, leave command) {
 	o.check([]asking{
 		{"GET", "/accounts/" + pairs[4].account, nil, gone},
 		{"GET", "/accounts/" + pairs[4].account + "/closure", nil, gone},
+		{"GET", "/orders/" + uuid.NewString(), nil, gone},
 		{"GET", "/accounts/" + pairs[4].account + "/history", nil, gone},
 		{"GET", "/account_groups/" + pairs[4].group, nil, gone},
 		{"GET", "/users/" + o.user, nil, gone},
