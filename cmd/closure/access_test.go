@@ -119,6 +119,10 @@ func TestOpenToTheNetwork(t *testing.T) {
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, stderr, "there are no clients yet")
 
+	code, _, stderr = once(t, "", "serve", "--http-addr", "127.0.0.1:0", "--nats-addr", "127.0.0.1:0", "--data", data, "--behind-proxy")
+	require.Equal(t, exitUsage, code, "a proxy on this machine opens it, too")
+	require.Contains(t, stderr, "there are no clients yet")
+
 	first := serve(t, data)
 	client := uuid.NewString()
 	c := first.caller(t, client)
@@ -299,6 +303,13 @@ func TestNATSConfig(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, first, strings.TrimSpace(string(seed)))
 	}
+	// The embedded server gets the same, with the keys of its folder.
+	data := t.TempDir()
+	embedded, err := natsAccess(data)
+	require.NoError(t, err)
+	code, printed, stderr := once(t, "", "nats-config", "--keys", filepath.Join(data, credentialsFolder))
+	require.Equal(t, exitDone, code, stderr)
+	require.Equal(t, printed, embedded)
 	require.NoError(t, os.WriteFile(roleFile(folder, access.Audit), []byte("nothing"), 0o600))
 	code, _, stderr = once(t, "", "nats-config", "--keys", folder)
 	require.Equal(t, exitFailed, code)

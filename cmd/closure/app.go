@@ -286,12 +286,12 @@ func (b *bus) Start(context.Context) error {
 	s := b.settings
 	b.url = s.NATSURL
 	if b.url == "" {
-		users, err := roleUsers(s.Data)
+		users, err := natsAccess(s.Data)
 		if err != nil {
 			return err
 		}
 		server, err := embedded.Start(embedded.Config{
-			Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), NoSync: s.noSync, Users: users, Logger: s.Logger,
+			Addr: s.NATSAddr, Dir: filepath.Join(s.Data, natsFolder), NoSync: s.noSync, Access: users, Account: access.Account, Logger: s.Logger,
 		})
 		if err != nil {
 			return err

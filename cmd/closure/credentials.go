@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"closure/eventstore/access"
-	"closure/eventstore/embedded"
 )
 
 // credentialsFolder in the data folder holds the nkeys of the embedded server's users: one file a role, with its seed, for the
@@ -30,18 +29,14 @@ func makePrivate(folder string) error {
 	return nil
 }
 
-// roleUsers are the users of the embedded server. Keys that are missing are made; one that is deleted is a new one at the next
-// start.
-func roleUsers(data string) ([]embedded.User, error) {
+// natsAccess is what the embedded server lets the roles do, as its configuration has it. Keys that are missing are made; one that is
+// deleted is a new one at the next start.
+func natsAccess(data string) (string, error) {
 	keys, err := roleKeys(filepath.Join(data, credentialsFolder))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var users []embedded.User
-	for _, role := range access.Roles() {
-		users = append(users, embedded.User{PublicKey: keys[role.Name], Publish: role.Publish, Subscribe: role.Subscribe})
-	}
-	return users, nil
+	return access.ServerConfig(keys), nil
 }
 
 // roleKey is the public half of the key in a file.

@@ -9,8 +9,8 @@ import (
 	"closure/eventstore/access"
 )
 
-// natsConfigCommand prints the users of a cluster as a NATS server's configuration has them: the permissions are those of the
-// embedded server, the keys those of a folder.
+// natsConfigCommand prints the accounts and users of a cluster as a NATS server's configuration has them: what they may do is what
+// the embedded server lets them, the keys are those of a folder.
 type natsConfigCommand struct {
 	Keys string `type:"path" default:"./nats-credentials" placeholder:"FOLDER" help:"Where the roles' keys are, or are made: <role>.nk, each with a seed that only its role may have."`
 	Out  string `type:"path" placeholder:"FILE" help:"Write it to a file, for the servers to include."`

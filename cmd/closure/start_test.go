@@ -19,6 +19,7 @@ import (
 
 	"closure/domain"
 	"closure/eventstore"
+	"closure/eventstore/access"
 	"closure/eventstore/embedded"
 	"closure/eventstore/replay"
 )
@@ -169,8 +170,10 @@ func BenchmarkStart(b *testing.B) {
 	fillLog(b, data, commits)
 	var server, engine []time.Duration
 	for b.Loop() {
+		users, err := natsAccess(data)
+		require.NoError(b, err)
 		begin := time.Now()
-		s, err := embedded.Start(embedded.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(data, natsFolder)})
+		s, err := embedded.Start(embedded.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(data, natsFolder), Access: users, Account: access.Account})
 		server = append(server, time.Since(begin))
 		require.NoError(b, err)
 		s.Shutdown()

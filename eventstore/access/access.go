@@ -1,24 +1,52 @@
 // Package access says what each role may do on NATS: who publishes commands, who reads events, who reads the log. The embedded
 // server holds its users to it, and a cluster is to be given the same.
+//
+// Each role has an account of its own, and gets from the engine's account, as services, what it is for. Permissions alone would not
+// do: a server checks the subject of a request, never where the answer is to go, and what JetStream answers it would store in the
+// log, if the log's subject was named for it. Between accounts the server answers on a subject of its own making, and hands the
+// answer on in the account of the one who asked.
 package access
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"closure/eventstore"
 )
+
+// Account is the engine's account: all streams are in it.
+const Account = "CLOSURE"
 
 // Role is a user of NATS.
 type Role struct {
 	Name string
 	// Text says who it is for.
 	Text string
+	// Account is where it is; every role has one of its own.
+	Account string
+	// Uses is what it may ask of the engine's account; nothing for the engine itself.
+	Uses []Service
 	// Publish and Subscribe are the subjects that it may use; everything else is denied.
 	Publish, Subscribe []string
 	// Inbox is the prefix of the subjects on which it gets answers: its own, so that nobody reads the answers to another role.
 	Inbox string
+	// Pushed: consumers may deliver to its inbox. A consumer delivers in the engine's account, and only where somebody subscribes
+	// to the very subject: so nowhere else.
+	Pushed bool
 }
+
+// Service is what the engine's account has for others.
+type Service struct {
+	// Subject of requests, with wildcards.
+	Subject string
+	// Many: a request can have more than one answer.
+	Many bool
+}
+
+// accountInfo is imported by all accounts, and no permission of a role has it. An account that does not import it gets the whole API
+// of JetStream for itself: each request would have a second answer, that it has no JetStream.
+var accountInfo = Service{Subject: "$JS.API.INFO"}
 
 // The names of the roles.
 const (
@@ -35,66 +63,129 @@ func Inbox(name string) string { return "_INBOX." + name }
 func Roles() []Role {
 	roles := []Role{
 		{
-			Name: Engine, Text: "the engine, and the operator's commands: everything",
+			Name: Engine, Text: "the engine, and the operator's commands: everything", Account: Account,
 			Publish: []string{">"}, Subscribe: []string{">"},
 		},
 		{
-			Name: Upstream, Text: "services that send commands and facts",
-			Publish: []string{
-				eventstore.CommandSubjects, // JetStream acknowledges it: accepted, and safe
-				eventstore.RPCSubjects,
-				// COMMAND.REJECTED tells what became of a command that was left in the inbox.
-				lastFor(eventstore.StreamEvents),
+			Name: Upstream, Text: "services that send commands and facts", Account: "UPSTREAM",
+			Uses: []Service{
+				{Subject: eventstore.CommandSubjects}, // JetStream acknowledges it: accepted, and safe
+				{Subject: eventstore.RPCSubjects},
+				// It tells what became of a command that was left in the inbox.
+				lastFor(eventstore.StreamEvents, eventstore.EventFilter("*", "COMMAND.REJECTED")),
 			},
 		},
 		{
-			Name: Downstream, Text: "services that read the published events, by consumers of their own",
-			Publish: append(reading(eventstore.StreamEvents),
-				"$JS.API.CONSUMER.CREATE."+eventstore.StreamEvents+".>",
-				"$JS.API.CONSUMER.DURABLE.CREATE."+eventstore.StreamEvents+".*",
-				"$JS.API.CONSUMER.INFO."+eventstore.StreamEvents+".*",
-				"$JS.API.CONSUMER.MSG.NEXT."+eventstore.StreamEvents+".*",
-				"$JS.ACK."+eventstore.StreamEvents+".>",
+			Name: Downstream, Text: "services that read the published events, by consumers of their own", Account: "DOWNSTREAM", Pushed: true,
+			Uses: append(reading(eventstore.StreamEvents, eventstore.EventSubjects),
+				Service{Subject: "$JS.API.CONSUMER.CREATE." + eventstore.StreamEvents + ".>"},
+				Service{Subject: "$JS.API.CONSUMER.DURABLE.CREATE." + eventstore.StreamEvents + ".*"},
+				Service{Subject: "$JS.API.CONSUMER.INFO." + eventstore.StreamEvents + ".*"},
+				Service{Subject: "$JS.API.CONSUMER.MSG.NEXT." + eventstore.StreamEvents + ".*", Many: true},
+				Service{Subject: "$JS.ACK." + eventstore.StreamEvents + ".>"},
 			),
 		},
 		{
-			Name: Audit, Text: "auditors, who read the log and the published events, and change nothing: not even a consumer",
-			Publish: append(reading(eventstore.StreamLog), reading(eventstore.StreamEvents)...),
+			Name: Audit, Text: "auditors, who read the log and the published events, and change nothing: not even a consumer", Account: "AUDIT",
+			Uses: append(reading(eventstore.StreamLog, eventstore.LogSubjects), reading(eventstore.StreamEvents, eventstore.EventSubjects)...),
 		},
 	}
 	for i := range roles {
-		roles[i].Inbox = Inbox(roles[i].Name)
-		if roles[i].Name != Engine {
-			roles[i].Subscribe = []string{roles[i].Inbox + ".>"}
+		r := &roles[i]
+		r.Inbox = Inbox(r.Name)
+		if r.Name == Engine {
+			continue
 		}
+		for _, s := range r.Uses {
+			r.Publish = append(r.Publish, s.Subject)
+		}
+		r.Subscribe = []string{r.Inbox + ".>"}
 	}
 	return roles
 }
 
+// imports are what the role's account has from the engine's.
+func (r Role) imports() []Service {
+	if r.Account == Account {
+		return nil
+	}
+	return append(slices.Clone(r.Uses), accountInfo)
+}
+
 // lastFor is the direct get of the last message of a subject.
-func lastFor(stream string) string { return "$JS.API.DIRECT.GET." + stream + ".>" }
+func lastFor(stream, subjects string) Service {
+	return Service{Subject: "$JS.API.DIRECT.GET." + stream + "." + subjects, Many: true}
+}
 
 // reading is what reads a stream without changing anything.
-func reading(stream string) []string {
-	return []string{
-		"$JS.API.STREAM.INFO." + stream,
-		"$JS.API.STREAM.MSG.GET." + stream,
-		"$JS.API.DIRECT.GET." + stream,
-		lastFor(stream),
+func reading(stream, subjects string) []Service {
+	return []Service{
+		{Subject: "$JS.API.STREAM.INFO." + stream},
+		{Subject: "$JS.API.STREAM.MSG.GET." + stream},
+		{Subject: "$JS.API.DIRECT.GET." + stream, Many: true},
+		lastFor(stream, subjects),
 	}
 }
 
-// ServerConfig writes the roles as a NATS server's configuration has them. keys are their public nkeys.
+// ServerConfig writes the accounts and their users as a NATS server's configuration has them. keys are the public nkeys of the
+// roles, by name.
 func ServerConfig(keys map[string]string) string {
 	var b strings.Builder
-	b.WriteString("authorization {\n  users = [\n")
+	b.WriteString("accounts {\n")
 	for _, r := range Roles() {
-		fmt.Fprintf(&b, "    # %s: %s\n    { nkey: %q\n      permissions: {\n", r.Name, r.Text, keys[r.Name])
+		fmt.Fprintf(&b, "  # %s: %s\n  %s {\n", r.Name, r.Text, r.Account)
+		fmt.Fprintf(&b, "    users = [ { nkey: %q\n      permissions: {\n", keys[r.Name])
 		fmt.Fprintf(&b, "        publish: { allow: [%s] }\n", quoted(r.Publish))
-		fmt.Fprintf(&b, "        subscribe: { allow: [%s] }\n      } }\n", quoted(r.Subscribe))
+		fmt.Fprintf(&b, "        subscribe: { allow: [%s] }\n      } } ]\n", quoted(r.Subscribe))
+		if r.Account == Account {
+			b.WriteString("    jetstream: enabled\n")
+			writeExports(&b)
+		} else {
+			writeImports(&b, r)
+		}
+		b.WriteString("  }\n")
 	}
-	b.WriteString("  ]\n}\n")
+	b.WriteString("}\n")
 	return b.String()
+}
+
+// writeExports writes what the engine's account has for others, each for those accounts only that use it.
+func writeExports(b *strings.Builder) {
+	var services []Service
+	users := map[Service][]string{}
+	for _, r := range Roles() {
+		for _, s := range r.imports() {
+			if !slices.Contains(services, s) {
+				services = append(services, s)
+			}
+			users[s] = append(users[s], r.Account)
+		}
+	}
+	b.WriteString("    exports = [\n")
+	for _, r := range Roles() {
+		if r.Pushed {
+			fmt.Fprintf(b, "      { stream: %q, accounts: [%s] }\n", r.Inbox+".>", r.Account)
+		}
+	}
+	for _, s := range services {
+		answers := "singleton"
+		if s.Many {
+			answers = "stream"
+		}
+		fmt.Fprintf(b, "      { service: %q, response_type: %s, accounts: [%s] }\n", s.Subject, answers, strings.Join(users[s], ", "))
+	}
+	b.WriteString("    ]\n")
+}
+
+func writeImports(b *strings.Builder, r Role) {
+	b.WriteString("    imports = [\n")
+	if r.Pushed {
+		fmt.Fprintf(b, "      { stream: { account: %s, subject: %q } }\n", Account, r.Inbox+".>")
+	}
+	for _, s := range r.imports() {
+		fmt.Fprintf(b, "      { service: { account: %s, subject: %q } }\n", Account, s.Subject)
+	}
+	b.WriteString("    ]\n")
 }
 
 func quoted(subjects []string) string {

@@ -37,6 +37,11 @@ type member struct {
 // they have elected a leader and are up to date with it. They sync always.
 func StartCluster(n int, dir string) (*Cluster, error) { return StartClusterVia(n, dir, nil) }
 
+// StartClusterWith is StartCluster with what the members have in common: the rest of a configuration but Addr and Dir.
+func StartClusterWith(n int, dir string, common Config) (*Cluster, error) {
+	return startAnywhere(n, dir, common, nil)
+}
+
 // Via gives the address at which member from connects to member to, both from 0, which listens on addr for the others. So a
 // test can put something between each two of them, and take it away.
 type Via func(from, to int, addr string) (string, error)
@@ -46,8 +51,13 @@ const nowhere = "127.0.0.1:1"
 
 // StartClusterVia is StartCluster where the members reach each other by via only. A nil via leaves them to themselves.
 func StartClusterVia(n int, dir string, via Via) (*Cluster, error) {
+	return startAnywhere(n, dir, Config{}, via)
+}
+
+// startAnywhere finds addresses for the members.
+func startAnywhere(n int, dir string, common Config, via Via) (*Cluster, error) {
 	for left := 2; ; left-- {
-		c, err := startCluster(n, dir, via)
+		c, err := startCluster(n, dir, common, via)
 		// An address that was free is in use: somebody else took it, or a process that was just forked has not yet let go
 		// of what this one had open. Then others are as good; via is asked again.
 		if left == 0 || !errors.Is(err, ErrAddrInUse) {
@@ -56,8 +66,8 @@ func StartClusterVia(n int, dir string, via Via) (*Cluster, error) {
 	}
 }
 
-func startCluster(n int, dir string, via Via) (*Cluster, error) {
-	c, err := newCluster(n, dir, via)
+func startCluster(n int, dir string, common Config, via Via) (*Cluster, error) {
+	c, err := newCluster(n, dir, common, via)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +84,7 @@ func startCluster(n int, dir string, via Via) (*Cluster, error) {
 	return c, nil
 }
 
-func newCluster(n int, dir string, via Via) (*Cluster, error) {
+func newCluster(n int, dir string, common Config, via Via) (*Cluster, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("embedded cluster: %d servers", n)
 	}
@@ -85,9 +95,11 @@ func newCluster(n int, dir string, via Via) (*Cluster, error) {
 	c := &Cluster{}
 	for i := range n {
 		name := fmt.Sprintf("s%d", i+1)
+		cfg := common
+		// A member comes back on the address it had: clients know it.
+		cfg.Addr, cfg.Dir = clients[i], filepath.Join(dir, name)
 		m := &member{
-			// A member comes back on the address it had: clients know it.
-			cfg:    Config{Addr: clients[i], Dir: filepath.Join(dir, name)},
+			cfg:    cfg,
 			route:  routes[i],
 			routes: routes,
 			name:   name,

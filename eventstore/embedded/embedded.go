@@ -9,6 +9,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -57,7 +58,11 @@ type Config struct {
 	// MaxPayload is the size in bytes of the largest message with its headers.
 	// Defaults to 8 MiB.
 	MaxPayload int32
-	// Users are who may connect, and what they may do. Defaults to nobody in particular: then everybody may do everything.
+	// Access is the part of a NATS server's configuration that says who may connect, and what they may do: its accounts and their
+	// users. Account names the one with the streams; those of a folder that had no accounts become its own. Both or none are given.
+	Access, Account string
+	// Users are who may connect, and what they may do, where there are no accounts. Defaults to nobody in particular: then everybody
+	// may do everything.
 	Users []User
 	// Logger gets what the server logs: its notices at debug level, its warnings
 	// at warn, its errors at error. Defaults to none.
@@ -127,6 +132,14 @@ func (cfg Config) options() (*server.Options, error) {
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
 		}})
 	}
+	if (cfg.Access == "") != (cfg.Account == "") || cfg.Access != "" && len(cfg.Users) > 0 {
+		return nil, errors.New("embedded server: accounts go together with the name of one, and not with users")
+	}
+	if cfg.Access != "" {
+		if err := opts.ProcessConfigString(cfg.Access); err != nil {
+			return nil, fmt.Errorf("embedded server: the accounts: %w", err)
+		}
+	}
 	return opts, nil
 }
 
@@ -152,6 +165,12 @@ func start(cfg Config, opts *server.Options) (_ *Server, err error) {
 	if err := probe(opts); err != nil {
 		return nil, err
 	}
+	// Members of a cluster agree on which account a stream is in, so theirs stay.
+	if opts.Cluster.Port == 0 {
+		if err := cfg.adopt(); err != nil {
+			return nil, err
+		}
+	}
 	if s.nats, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("embedded server: %w", err)
 	}
@@ -169,6 +188,30 @@ func start(cfg Config, opts *server.Options) (_ *Server, err error) {
 		return nil, fmt.Errorf("embedded server: not ready within %s", readyWithin)
 	}
 	return s, nil
+}
+
+// adopt gives the account the streams of a server that had none: there they are in the folder of the global account. An account that
+// has streams keeps its own.
+func (cfg Config) adopt() error {
+	if cfg.Account == "" {
+		return nil
+	}
+	store := filepath.Join(cfg.Dir, server.JetStreamStoreDir)
+	from, to := filepath.Join(store, server.DEFAULT_GLOBAL_ACCOUNT), filepath.Join(store, cfg.Account)
+	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+		return wrap(err)
+	}
+	if err := os.Rename(from, to); !errors.Is(err, fs.ErrNotExist) {
+		return wrap(err)
+	}
+	return nil
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("embedded server: %w", err)
 }
 
 // probe listens on the address for a moment.

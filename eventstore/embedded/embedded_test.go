@@ -113,6 +113,10 @@ func TestBadConfig(t *testing.T) {
 		{Dir: t.TempDir(), Addr: "127.0.0.1:65536"},
 		{Dir: t.TempDir(), Addr: "127.0.0.1:-1"},
 		{Dir: filepath.Join("/dev/null", "x")},
+		{Dir: t.TempDir(), Access: "accounts { A { jetstream: enabled } }"},
+		{Dir: t.TempDir(), Account: "A"},
+		{Dir: t.TempDir(), Access: "accounts { A { jetstream: perhaps } }", Account: "A"},
+		{Dir: t.TempDir(), Access: "accounts { A { jetstream: enabled } }", Account: "A", Users: []embedded.User{{}}},
 	} {
 		if s, err := embedded.Start(cfg); err == nil {
 			s.Shutdown()
@@ -128,6 +132,43 @@ func TestAllInterfaces(t *testing.T) {
 		t.Fatalf("client URL %s", s.ClientURL())
 	}
 	connect(t, s.ClientURL())
+}
+
+// An account takes over what a server without accounts has stored, once: streams of its own stay as they are.
+func TestAccountTakesOver(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	dir := t.TempDir()
+	named := embedded.Config{Dir: dir, NoSync: true, Account: "A", Access: "accounts { A { jetstream: enabled, users: [ { user: a, password: a } ] } }"}
+	common := embedded.Config{Dir: dir, NoSync: true}
+	for _, round := range []struct {
+		cfg     embedded.Config
+		user    string
+		want    uint64 // what is stored so far
+		present bool
+	}{
+		{common, "", 0, false},
+		{named, "a:a@", 1, true},
+		{common, "", 0, false}, // what was taken over is not there any more
+		{named, "a:a@", 2, true},
+	} {
+		s := start(t, round.cfg)
+		_, js := connect(t, "nats://"+round.user+s.Addr())
+		stream, err := js.Stream(ctx, "S")
+		if present := err == nil; present != round.present {
+			t.Fatalf("the stream: %v, want it to be there: %v", err, round.present)
+		}
+		if round.present && stream.CachedInfo().State.LastSeq != round.want {
+			t.Fatalf("last sequence %d, want %d", stream.CachedInfo().State.LastSeq, round.want)
+		}
+		if _, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(ctx, "s", nil); err != nil {
+			t.Fatal(err)
+		}
+		s.Shutdown()
+	}
 }
 
 // lines is a log handler that keeps the levels of what it gets.

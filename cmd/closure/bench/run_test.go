@@ -140,7 +140,7 @@ func TestMountOf(t *testing.T) {
 
 func TestPart(t *testing.T) {
 	for path, want := range map[string]string{
-		"nats/jetstream/$G/streams/CLOSURE_LOG/msgs/1.blk": "CLOSURE_LOG", "readmodel.db-wal": "readmodel", "readmodel.db": "readmodel", "closure.lock": "closure",
+		"nats/jetstream/CLOSURE/streams/CLOSURE_LOG/msgs/1.blk": "CLOSURE_LOG", "readmodel.db-wal": "readmodel", "readmodel.db": "readmodel", "closure.lock": "closure",
 	} {
 		require.Equal(t, want, part("data", filepath.Join("data", path)))
 	}
