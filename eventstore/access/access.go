@@ -1,10 +1,15 @@
 // Package access says what each role may do on NATS: who publishes commands, who reads events, who reads the log. The embedded
 // server holds its users to it, and a cluster is to be given the same.
 //
-// Each role has an account of its own, and gets from the engine's account, as services, what it is for. Permissions alone would not
-// do: a server checks the subject of a request, never where the answer is to go, and what JetStream answers it would store in the
-// log, if the log's subject was named for it. Between accounts the server answers on a subject of its own making, and hands the
-// answer on in the account of the one who asked.
+// Upstream and auditors have accounts of their own, and get from the engine's account, as services, what they are for. Permissions
+// alone would not do: a server checks the subject of a request, never where the answer is to go, and what JetStream answers it would
+// store in the log, if the log's subject was named for it. Between accounts the server answers on a subject of its own making, and
+// hands the answer on in the account of the one who asked.
+//
+// Downstream is in the engine's account: pulls of a consumer across accounts lost answers under load (nats-server 2.15.2), and an event
+// that is late by half a minute is worse for those who only wait for events. So downstream services are trusted that far: one that names
+// a subject of the log as the reply of a pull could have an event stored there, which is found by whoever reads it, and by
+// closure verify. Whoever is not trusted so far gets a webhook.
 package access
 
 import (
@@ -23,7 +28,7 @@ type Role struct {
 	Name string
 	// Text says who it is for.
 	Text string
-	// Account is where it is; every role has one of its own.
+	// Account is where it is.
 	Account string
 	// Uses is what it may ask of the engine's account; nothing for the engine itself.
 	Uses []Service
@@ -31,9 +36,6 @@ type Role struct {
 	Publish, Subscribe []string
 	// Inbox is the prefix of the subjects on which it gets answers: its own, so that nobody reads the answers to another role.
 	Inbox string
-	// Pushed: consumers may deliver to its inbox. A consumer delivers in the engine's account, and only where somebody subscribes
-	// to the very subject: so nowhere else.
-	Pushed bool
 }
 
 // Service is what the engine's account has for others.
@@ -76,7 +78,7 @@ func Roles() []Role {
 			},
 		},
 		{
-			Name: Downstream, Text: "services that read the published events, by consumers of their own", Account: "DOWNSTREAM", Pushed: true,
+			Name: Downstream, Text: "services that read the published events, by consumers of their own", Account: Account,
 			Uses: append(reading(eventstore.StreamEvents, eventstore.EventSubjects),
 				Service{Subject: "$JS.API.CONSUMER.CREATE." + eventstore.StreamEvents + ".>"},
 				Service{Subject: "$JS.API.CONSUMER.DURABLE.CREATE." + eventstore.StreamEvents + ".*"},
@@ -132,11 +134,19 @@ func reading(stream, subjects string) []Service {
 func ServerConfig(keys map[string]string) string {
 	var b strings.Builder
 	b.WriteString("accounts {\n")
+	accounts := map[string]bool{}
 	for _, r := range Roles() {
-		fmt.Fprintf(&b, "  # %s: %s\n  %s {\n", r.Name, r.Text, r.Account)
-		fmt.Fprintf(&b, "    users = [ { nkey: %q\n      permissions: {\n", keys[r.Name])
-		fmt.Fprintf(&b, "        publish: { allow: [%s] }\n", quoted(r.Publish))
-		fmt.Fprintf(&b, "        subscribe: { allow: [%s] }\n      } } ]\n", quoted(r.Subscribe))
+		if accounts[r.Account] {
+			continue
+		}
+		accounts[r.Account] = true
+		fmt.Fprintf(&b, "  %s {\n    users = [\n", r.Account)
+		for _, user := range Roles() {
+			if user.Account == r.Account {
+				writeUser(&b, user, keys[user.Name])
+			}
+		}
+		b.WriteString("    ]\n")
 		if r.Account == Account {
 			b.WriteString("    jetstream: enabled\n")
 			writeExports(&b)
@@ -147,6 +157,12 @@ func ServerConfig(keys map[string]string) string {
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+func writeUser(b *strings.Builder, r Role, key string) {
+	fmt.Fprintf(b, "      # %s: %s\n      { nkey: %q\n        permissions: {\n", r.Name, r.Text, key)
+	fmt.Fprintf(b, "          publish: { allow: [%s] }\n", quoted(r.Publish))
+	fmt.Fprintf(b, "          subscribe: { allow: [%s] }\n        } }\n", quoted(r.Subscribe))
 }
 
 // writeExports writes what the engine's account has for others, each for those accounts only that use it.
@@ -162,11 +178,6 @@ func writeExports(b *strings.Builder) {
 		}
 	}
 	b.WriteString("    exports = [\n")
-	for _, r := range Roles() {
-		if r.Pushed {
-			fmt.Fprintf(b, "      { stream: %q, accounts: [%s] }\n", r.Inbox+".>", r.Account)
-		}
-	}
 	for _, s := range services {
 		answers := "singleton"
 		if s.Many {
@@ -179,9 +190,6 @@ func writeExports(b *strings.Builder) {
 
 func writeImports(b *strings.Builder, r Role) {
 	b.WriteString("    imports = [\n")
-	if r.Pushed {
-		fmt.Fprintf(b, "      { stream: { account: %s, subject: %q } }\n", Account, r.Inbox+".>")
-	}
 	for _, s := range r.imports() {
 		fmt.Fprintf(b, "      { service: { account: %s, subject: %q } }\n", Account, s.Subject)
 	}

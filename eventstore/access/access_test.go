@@ -231,13 +231,6 @@ func attempts(role string) []attempt {
 			{eventstore.RPCSubject("account", "a", "lock"), "{}"},
 			{api("DIRECT.GET", events) + "." + eventstore.EventSubject("c", "COMMAND.REJECTED", "a"), ""},
 		},
-		access.Downstream: append(reading(events, closed),
-			attempt{api("CONSUMER.CREATE", events) + ".mine", `{"stream_name":"CLOSURE_EVENTS","config":{"name":"mine","ack_policy":"explicit"}}`},
-			attempt{api("CONSUMER.DURABLE.CREATE", events) + ".old", `{"stream_name":"CLOSURE_EVENTS","config":{"durable_name":"old","ack_policy":"explicit"}}`},
-			attempt{api("CONSUMER.INFO", events) + ".old", ""},
-			attempt{api("CONSUMER.MSG.NEXT", events) + ".mine", `{"batch":1}`},
-			attempt{"$JS.ACK." + events + ".old.1.1.1.1.0", "+WPI"},
-		),
 		access.Audit: append(reading(eventstore.StreamLog, eventstore.LogSubject("account", "a")), reading(events, closed)...),
 	}[role]
 }
@@ -261,11 +254,12 @@ func contents(ctx context.Context, t *testing.T, js jetstream.JetStream) map[str
 	return held
 }
 
-// No role can have the server put what it answers where the role may not write, by naming that as the place for the answer.
+// No role with an account of its own can have the server put what it answers where the role may not write, by naming that as the place
+// for the answer.
 func TestAnswersAreNotStored(t *testing.T) {
 	t.Parallel()
 	for _, role := range access.Roles() {
-		if role.Name == access.Engine {
+		if role.Account == access.Account {
 			continue
 		}
 		t.Run(role.Name, func(t *testing.T) {
