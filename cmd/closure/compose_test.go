@@ -83,7 +83,7 @@ func TestComposeFile(t *testing.T) {
 	require.True(t, options.JetStream)
 	require.True(t, options.SyncAlways)
 	require.Len(t, options.Nkeys, len(access.Roles()))
-	require.Len(t, options.Accounts, len(access.Roles()))
+	require.Len(t, options.Accounts, 3, "of the engine and downstream, of upstream, of audit")
 	require.Len(t, options.Routes, 3)
 	require.EqualValues(t, 8<<20, options.MaxPayload)
 }
